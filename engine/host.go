@@ -1,0 +1,142 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"strings"
+	"time"
+)
+
+// A Host runs commands and moves files on one Proxmox node. It is safe for
+// parallel use. An error that wraps ErrTransient says that the connection, not
+// the command, failed: what the command did is then not known.
+type Host interface {
+	// Name is how people call the host: "pve1", "lab", "this node".
+	Name() string
+	// Run passes c.Argv unchanged to the program; quoting is the Host's job. A
+	// non-zero exit is an *ExitError (and Result is filled all the same).
+	// Cancelling ctx ends the remote program.
+	Run(ctx context.Context, c Cmd) (Result, error)
+	// Batch answers read-only questions in one round trip; each has its own error.
+	Batch(ctx context.Context, asks []Ask) (*Answers, error)
+	// WriteFile replaces f.Name in one step: readers see the old or the new.
+	WriteFile(ctx context.Context, f File) error
+	// Dial connects as seen from the node, so that probes need no tool there.
+	Dial(ctx context.Context, network, addr string) (net.Conn, error)
+	// Hold takes the lock l and keeps it until the returned Closer is closed or
+	// the connection ends, whichever is first, so a crash cannot leave it behind.
+	// If somebody else holds it, the error is a *LockedError.
+	Hold(ctx context.Context, l Lock) (io.Closer, error)
+	io.Closer
+}
+
+// A Cmd is one program to run. Argv is never shell text.
+type Cmd struct {
+	Argv  []string
+	Stdin io.Reader // nil means empty
+	// Stdout, if not nil, also gets standard output while the program runs.
+	Stdout io.Writer
+	// Stderr, if not nil, also gets standard error while the program runs. It is
+	// written to by another goroutine than Stdout is, and may be the same only if
+	// that is safe.
+	Stderr io.Writer
+	// ReadOnly says that the program changes nothing; it is then not audited.
+	ReadOnly bool
+	// Audit, if not nil, is appended to the node's audit log with the exit status
+	// when the program has ended, in the same round trip.
+	Audit *Audit
+}
+
+// An Audit is one line of the node's audit log (JSON lines, root only). The Host
+// adds the exit status.
+type Audit struct {
+	Time time.Time `json:"time"`
+	App  string    `json:"app"`
+	Step StepID    `json:"step,omitempty"`
+	Argv []string  `json:"argv"` // secrets masked
+}
+
+// AuditLog is where a node keeps the audit log.
+const AuditLog = "/var/log/tengil/audit.log"
+
+// A Result is what a program printed and how it ended.
+type Result struct {
+	Stdout, Stderr []byte
+	Exit           int
+}
+
+// An ExitError is a program that ended with a status other than 0.
+type ExitError struct {
+	Argv   []string // secrets masked by who sets it
+	Exit   int
+	Stdout []byte
+	Stderr []byte
+}
+
+// Error names the command, its status and what it said on standard error (on
+// standard output when it said nothing there), trimmed, never paraphrased.
+func (e *ExitError) Error() string {
+	said := strings.TrimSpace(string(e.Stderr))
+	if said == "" {
+		said = strings.TrimSpace(string(e.Stdout))
+	}
+	if len(said) > 4000 {
+		said = said[:2000] + "\n…\n" + said[len(said)-2000:]
+	}
+	head := e.Argv
+	if len(head) > 3 {
+		head = head[:3]
+	}
+	msg := fmt.Sprintf("%s: exit status %d", strings.Join(head, " "), e.Exit)
+	if said != "" {
+		msg += ": " + strings.ReplaceAll(said, "\n", "\n    ")
+	}
+	return msg
+}
+
+// A File is content for WriteFile. Missing parent directories are made, root only.
+type File struct {
+	Name string // absolute
+	Data []byte
+	Perm fs.FileMode // ignored below /etc/pve, where pmxcfs sets it
+	// Lock, if set, is flocked (waiting at most 10 s, as PVE does) around check
+	// and replacement.
+	Lock string
+	// Was, if not nil, is what the file must still hold; otherwise nothing is
+	// written and the error wraps ErrChanged. Empty and not nil: must not exist.
+	Was   []byte
+	Audit *Audit
+}
+
+// ErrChanged is wrapped by WriteFile when the file no longer holds File.Was.
+var ErrChanged = errors.New("changed meanwhile")
+
+// A Lock names a lock on the node and says who takes it.
+type Lock struct {
+	Path   string // absolute; made if missing
+	Holder string // for the next one who asks: "ben@laptop, tg run immich.star"
+	Since  time.Time
+}
+
+// A LockedError says who holds a lock.
+type LockedError struct {
+	Path   string
+	Holder string // "" if the holder left no note
+	Since  time.Time
+}
+
+func (e *LockedError) Error() string {
+	who := e.Holder
+	if who == "" {
+		who = "someone"
+	}
+	msg := fmt.Sprintf("%s is held by %s", e.Path, who)
+	if !e.Since.IsZero() {
+		msg += " since " + e.Since.UTC().Format(time.RFC3339)
+	}
+	return msg
+}

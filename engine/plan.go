@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A Plan is what would be done, in a fixed order. engine/plan makes it and prints it.
+type Plan struct {
+	App     App
+	Host    string
+	Facts   *Facts
+	Nodes   []PlanNode // needs before needers
+	Orphans []Orphan   // what the app has on the node but the recipe no longer has
+	Outputs []PlanOutput
+	// Destroys says that no recipe is behind the plan: it removes an app.
+	Destroys bool
+	Rounds   int // round trips that observation took
+}
+
+// A PlanNode is one node with what was found and what is to be done.
+type PlanNode struct {
+	Node
+	Now  State
+	Diff Diff
+}
+
+// An Orphan is something of the app that no step of the recipe makes any more.
+// Data is kept; the rest is removed.
+type Orphan struct {
+	Found
+	Keep bool
+}
+
+// A PlanOutput is an output of the app as far as it is known.
+type PlanOutput struct {
+	Name  string `json:"name"`
+	Value Value  `json:"value"`
+	Doc   string `json:"doc,omitempty"`
+	Text  Text   `json:"-"` // what Value was filled from
+}
+
+// Empty reports whether there is nothing to do.
+func (p *Plan) Empty() bool {
+	for _, n := range p.Nodes {
+		if len(n.Diff.Changes) > 0 {
+			return false
+		}
+	}
+	for _, o := range p.Orphans {
+		if !o.Keep {
+			return false
+		}
+	}
+	return true
+}
+
+// Refused returns an error for each thing that keeps the plan from running: what
+// is there and not ours, and what is to be removed and must not be.
+func (p *Plan) Refused() []error {
+	var out []error
+	for _, n := range p.Nodes {
+		for _, c := range n.Diff.Changes {
+			if c.Action == AdoptRefused {
+				out = append(out, &Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID, Op: "plan", Err: errors.New(c.Why), Hint: c.Hint})
+			}
+		}
+	}
+	for _, o := range p.Orphans {
+		if o.Refused != "" && !o.Keep {
+			out = append(out, &Error{Step: o.Step, Op: "plan", Err: fmt.Errorf("%s cannot be removed: %s", o.What, o.Refused), Hint: o.Hint})
+		}
+	}
+	return out
+}

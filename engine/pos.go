@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A Pos is a place in a recipe; the zero Pos means "not from a recipe".
+type Pos struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Col  int    `json:"col"`
+}
+
+// String returns "file:line:col", or "" for the zero Pos.
+func (p Pos) String() string {
+	if p == (Pos{}) {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col)
+}
+
+// An Error says what went wrong, where, and what to do about it.
+type Error struct {
+	Pos  Pos
+	Via  []Pos  // "called from", innermost first
+	Step StepID // "" before a step exists
+	Op   string // "check", "observe", "plan", "apply", "remove"; "" where the position says it all
+	Err  error  // the cause; never nil
+	Hint string // what the reader can do; "" if there is nothing useful
+}
+
+// Error returns the message in the order where, which step, what was being done,
+// what happened, called from, hint.
+func (e *Error) Error() string {
+	var b strings.Builder
+	for _, s := range []string{e.Pos.String(), string(e.Step), e.Op} {
+		if s != "" {
+			b.WriteString(s + ": ")
+		}
+	}
+	b.WriteString(e.Err.Error())
+	for _, v := range e.Via {
+		b.WriteString("\n  called from " + v.String())
+	}
+	if e.Hint != "" {
+		b.WriteString("\n  hint: " + strings.ReplaceAll(e.Hint, "\n", "\n      "))
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// WithHint returns err with a hint that the loops show under the message. The
+// innermost hint wins. It returns nil for a nil err.
+func WithHint(err error, hint string) error {
+	if err == nil || HintOf(err) != "" {
+		return err
+	}
+	return &hinted{err, hint}
+}
+
+// HintOf returns the hint attached to err by WithHint, or "".
+func HintOf(err error) string {
+	var h *hinted
+	if errors.As(err, &h) {
+		return h.hint
+	}
+	return ""
+}
+
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+// ErrTransient marks what may succeed when simply tried again: a lock timeout, a
+// registry that answers 429 or 5xx, a dropped connection. Match with errors.Is.
+var ErrTransient = errors.New("transient")
+
+// Transient wraps err so that errors.Is(err, ErrTransient) holds; the text stays.
+func Transient(err error) error { return &transient{err} }
+
+type transient struct{ error }
+
+func (t *transient) Unwrap() []error { return []error{t.error, ErrTransient} }
