@@ -1,0 +1,141 @@
+package pve
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strings"
+
+	"github.com/tengil/tengil/engine"
+)
+
+// What the node's tools said, as errors to match with errors.Is. Exit numbers of
+// pct are those of the moment, so the text decides.
+var (
+	ErrNoSuchCT    = fmt.Errorf("no such container: %w", fs.ErrNotExist)
+	ErrExists      = errors.New("id is in use")
+	ErrLockTimeout = errors.New("lock timeout") // comes with engine.ErrTransient
+	ErrRunning     = errors.New("container is running")
+	ErrNotRunning  = errors.New("container is not running")
+	ErrNoQuorum    = errors.New("cluster has no quorum")
+	ErrNotFound    = fmt.Errorf("not found: %w", fs.ErrNotExist) // dataset, volume, image
+	ErrOSUnknown   = errors.New("operating system of the image is unknown to Proxmox")
+	ErrRegistry    = errors.New("registry is unavailable") // comes with engine.ErrTransient
+	ErrDenied      = errors.New("registry denies access")
+	ErrBusy        = errors.New("dataset is busy")
+	ErrNoSpace     = errors.New("no space left")
+	ErrChanged     = errors.New("configuration was changed by somebody else")
+	ErrProtected   = errors.New("container is protected")
+	ErrStart       = errors.New("container did not start or ended at once")
+	ErrStop        = errors.New("container did not stop in time")
+	ErrInterrupted = errors.New("task was interrupted")
+	ErrDataset     = fmt.Errorf("dataset: %w", fs.ErrExist) // a dataset of that name exists
+)
+
+// A LockedError says that a guest's config is locked: "CT is locked (backup)".
+type LockedError struct{ Lock string }
+
+func (e *LockedError) Error() string { return "container is locked (" + e.Lock + ")" }
+
+// ErrLocked is what a *LockedError matches with errors.Is.
+var ErrLocked = errors.New("container is locked")
+
+// Is reports whether target is ErrLocked.
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }
+
+// A message is a text of a tool and what it means.
+type message struct {
+	pattern   string
+	means     error
+	transient bool
+}
+
+// messages lists patterns in the order in which they are tried.
+func messages() []message {
+	return []message{
+		{`can't lock file '[^']+' - got timeout|error with cfs lock|cfs-lock '[^']+' error: got lock request timeout`, ErrLockTimeout, true},
+		{`cluster not ready - no quorum`, ErrNoQuorum, false},
+		{`Configuration file '[^']+' does not exist|could not find CT \d+`, ErrNoSuchCT, false},
+		{`(CT|VM) \d+ already exists`, ErrExists, false},
+		{`CT \d+ already running|container is running`, ErrRunning, false},
+		{`(CT|VM) \d+ not running|container '\d+' not running!|(?m)^\d+ doesn't exist$`, ErrNotRunning, false},
+		{`startup for container '\d+' failed|unable to get PID for CT \d+|command 'lxc-info -n \d+ -p' failed`, ErrStart, false},
+		{`container did not stop`, ErrStop, false},
+		{`unable to create CT \d+ - received interrupt`, ErrInterrupted, false},
+		{`protection mode enabled`, ErrProtected, false},
+		{`detected modified configuration - file changed by other user`, ErrChanged, false},
+		{`unable to detect OS distribution|unable to read version info|can't open '[^']*/etc/lsb-release'|unsupported .* (version|release)`, ErrOSUnknown, false},
+		{`dataset is busy|pool or dataset is busy`, ErrBusy, false},
+		{`[Nn]o space left on device|out of space|[Dd]isk quota exceeded`, ErrNoSpace, false},
+		{`dataset already exists`, ErrDataset, false},
+		{`dataset does not exist|no such pool|parent does not exist|could not find any snapshots to destroy`, ErrNotFound, false},
+		{`manifest unknown|repository name not known to registry|name unknown|MANIFEST_UNKNOWN|NAME_UNKNOWN`, ErrNotFound, false},
+		{`volume '[^']+' (for container '\d+' )?does not exist|can't find file '[^']+'`, ErrNotFound, false},
+		{`level=fatal .*(toomanyrequests|too many requests|StatusCode: 429|status code 429|429 Too Many)`, ErrRegistry, true},
+		{`level=fatal .*(HTTP status: 5\d\d|status code 5\d\d|StatusCode: 5\d\d|\b50[0234] [A-Z])`, ErrRegistry, true},
+		{`level=fatal .*(unauthorized|authentication required|access to the resource is denied|status code 40[13])`, ErrDenied, false},
+		{`level=fatal .*(i/o timeout|TLS handshake timeout|connection reset by peer|connection refused|blob .*unexpected EOF|docker://.*unexpected EOF|no such host|server misbehaving|deadline exceeded|network is unreachable)`, ErrRegistry, true},
+	}
+}
+
+// Classify says what the text of a failed tool means, nil if it is not known.
+// The text that tells is on standard error; tasks of pct print it on standard
+// output as well.
+func Classify(stderr, stdout string, exit int) error {
+	if exit == 0 {
+		return nil
+	}
+	for _, text := range []string{stderr, lastLines(stdout, 5)} {
+		if err := classify(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func classify(text string) error {
+	if m := regexp.MustCompile(`CT is locked \(([a-z-]+)\)`).FindStringSubmatch(text); m != nil {
+		return &LockedError{m[1]}
+	}
+	for _, m := range messages() {
+		if !regexp.MustCompile(m.pattern).MatchString(text) {
+			continue
+		}
+		if m.transient {
+			return engine.Transient(m.means)
+		}
+		return m.means
+	}
+	return nil
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// Explain adds to the error of a failed command what Classify makes of it; the
+// text stays. Other errors come back unchanged.
+func Explain(err error) error {
+	var exit *engine.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	means := Classify(string(exit.Stderr), string(exit.Stdout), exit.Exit)
+	if means == nil {
+		return err
+	}
+	return &explained{err, means}
+}
+
+type explained struct {
+	error
+	means error
+}
+
+func (e *explained) Unwrap() []error { return []error{e.error, e.means} }
+
+// AskedHA reports whether pct start or shutdown only asked HA to do it, as it does
+// for a container that HA manages, and returned before it happened (pct.pm).
+func AskedHA(stdout []byte) bool { return strings.Contains(string(stdout), "Requesting HA ") }
