@@ -1,0 +1,200 @@
+// Package plan compares a graph with a node: one batched observation, at most
+// two round trips however many steps there are, then a pure diff.
+package plan
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tengil/tengil/engine"
+)
+
+// Options for Build.
+type Options struct {
+	// Kinds whose Find tells what an app has on the node that its recipe no
+	// longer makes.
+	Kinds []engine.Kind
+}
+
+// Build observes the node and returns what would be done to reach the graph. It
+// changes nothing. Independent errors are joined, in recipe order.
+func Build(ctx context.Context, g *engine.Graph, h engine.Host, f *engine.Facts, o Options) (*engine.Plan, error) {
+	seen, rounds, err := Observe(ctx, h, func(known *engine.Answers) []engine.Ask { return questions(g, o.Kinds, known) })
+	if err != nil {
+		return nil, fmt.Errorf("observe %s: %w", h.Name(), err)
+	}
+	p := &engine.Plan{App: g.App, Host: h.Name(), Facts: f, Rounds: rounds}
+	if p.Nodes, err = diff(g, seen); err != nil {
+		return nil, err
+	}
+	p.Outputs = outputs(g, p.Nodes)
+	if p.Orphans, err = orphans(g, o.Kinds, seen); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Find tells what the app has on the node, without a recipe; app "" means all apps.
+func Find(ctx context.Context, h engine.Host, kinds []engine.Kind, app string) ([]engine.Found, error) {
+	seen, _, err := Observe(ctx, h, func(known *engine.Answers) []engine.Ask { return findQuestions(kinds, known) })
+	if err != nil {
+		return nil, fmt.Errorf("observe %s: %w", h.Name(), err)
+	}
+	return found(kinds, app, seen)
+}
+
+// Destroy returns the plan that removes what the app has on the node: its
+// containers, and its data only where data is set.
+func Destroy(ctx context.Context, h engine.Host, kinds []engine.Kind, app string, data bool) (*engine.Plan, error) {
+	all, err := Find(ctx, h, kinds, app)
+	if err != nil {
+		return nil, err
+	}
+	p := &engine.Plan{App: engine.App{Name: app}, Host: h.Name(), Facts: &engine.Facts{}, Destroys: true}
+	for _, f := range all {
+		p.Orphans = append(p.Orphans, engine.Orphan{Found: f, Keep: f.Data && !data})
+	}
+	return p, nil
+}
+
+// Observe asks twice: the second time what only the first answers could tell.
+func Observe(ctx context.Context, h engine.Host, ask func(known *engine.Answers) []engine.Ask) (*engine.Answers, int, error) {
+	seen, rounds := engine.NewAnswers(nil), 0
+	for range 2 {
+		known := seen
+		if rounds == 0 {
+			known = nil
+		}
+		more := seen.Missing(ask(known))
+		if len(more) == 0 {
+			break
+		}
+		got, err := h.Batch(ctx, more)
+		if err != nil {
+			return nil, rounds, err
+		}
+		rounds++
+		seen = seen.Merge(got)
+	}
+	return seen, rounds, nil
+}
+
+// asksPerNode is about how many questions a node has, most of them shared.
+const asksPerNode = 5
+
+func questions(g *engine.Graph, kinds []engine.Kind, known *engine.Answers) []engine.Ask {
+	asks := slices.Grow(findQuestions(kinds, known), asksPerNode*len(g.Nodes()))
+	for _, n := range g.Nodes() {
+		asks = append(asks, n.Spec.Asks(known)...)
+	}
+	return asks
+}
+
+func findQuestions(kinds []engine.Kind, known *engine.Answers) []engine.Ask {
+	var asks []engine.Ask
+	for _, k := range kinds {
+		if k.FindAsks != nil {
+			asks = append(asks, k.FindAsks(known)...)
+		}
+	}
+	return asks
+}
+
+// diff walks the nodes in order, so that each sees the outputs of those before.
+func diff(g *engine.Graph, seen *engine.Answers) ([]engine.PlanNode, error) {
+	known := make(map[engine.NodeID]engine.Outputs, len(g.Nodes()))
+	nodes := make([]engine.PlanNode, 0, len(g.Nodes()))
+	var errs []error
+	for _, n := range g.Nodes() {
+		pn := engine.PlanNode{Node: n}
+		var err error
+		if pn.Now, err = n.Spec.Observe(seen); err != nil {
+			errs = append(errs, blame(n, "observe", err))
+			continue
+		}
+		if pn.Diff, err = n.Spec.Diff(pn.Now, InputsOf(n, known)); err != nil {
+			errs = append(errs, blame(n, "plan", err))
+			continue
+		}
+		known[n.ID] = pn.Diff.Outputs
+		nodes = append(nodes, pn)
+	}
+	return nodes, errors.Join(errs...)
+}
+
+// InputsOf returns the inputs of n as far as the outputs in known go.
+func InputsOf(n engine.Node, known map[engine.NodeID]engine.Outputs) engine.Inputs {
+	in := engine.Inputs{Value: func(r engine.Ref) engine.Value {
+		if v, ok := known[r.Node][r.Output]; ok {
+			return v
+		}
+		return engine.Unknown("after " + string(r.Node))
+	}}
+	for _, id := range n.Attached {
+		in.Attached = append(in.Attached, engine.Attachment{Node: id, Outputs: known[id]})
+	}
+	return in
+}
+
+func blame(n engine.Node, op string, err error) error {
+	return &engine.Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID, Op: op, Err: err, Hint: engine.HintOf(err)}
+}
+
+func outputs(g *engine.Graph, nodes []engine.PlanNode) []engine.PlanOutput {
+	known := make(map[engine.NodeID]engine.Outputs, len(nodes))
+	for _, n := range nodes {
+		known[n.ID] = n.Diff.Outputs
+	}
+	in := InputsOf(engine.Node{}, known)
+	filled := make([]engine.PlanOutput, 0, len(g.Outputs))
+	for _, o := range g.Outputs {
+		filled = append(filled, engine.PlanOutput{Name: o.Name, Value: o.Text.Fill(in), Doc: o.Doc, Text: o.Text})
+	}
+	return filled
+}
+
+// orphans are found things of the app whose step the recipe no longer has.
+func orphans(g *engine.Graph, kinds []engine.Kind, seen *engine.Answers) ([]engine.Orphan, error) {
+	all, err := found(kinds, g.App.Name, seen)
+	if err != nil {
+		return nil, err
+	}
+	steps := map[engine.StepID]bool{}
+	for _, n := range g.Nodes() {
+		steps[n.Step.ID] = true
+	}
+	var out []engine.Orphan
+	for _, f := range all {
+		if !steps[f.Step] {
+			out = append(out, engine.Orphan{Found: f, Keep: f.Data})
+		}
+	}
+	return out, nil
+}
+
+func found(kinds []engine.Kind, app string, seen *engine.Answers) ([]engine.Found, error) {
+	var all []engine.Found
+	var errs []error
+	for _, k := range kinds {
+		if k.Find == nil {
+			continue
+		}
+		fs, err := k.Find(seen)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("find what %s made: %w", k.Name, err))
+		}
+		for _, f := range fs {
+			if app == "" || f.App == app {
+				all = append(all, f)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b engine.Found) int {
+		return cmp.Or(a.Order-b.Order, strings.Compare(a.App, b.App), strings.Compare(string(a.Step), string(b.Step)), strings.Compare(a.What, b.What))
+	})
+	return all, errors.Join(errs...)
+}
