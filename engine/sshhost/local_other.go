@@ -1,0 +1,10 @@
+//go:build !unix
+
+package sshhost
+
+import "os/exec"
+
+// ownGroup does nothing: without /bin/sh no command starts.
+func ownGroup(*exec.Cmd) {}
+
+func killGroup(cmd *exec.Cmd) { _ = cmd.Process.Kill() }
