@@ -1,0 +1,296 @@
+package lab
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// isDevice reports whether a file of the node is a device: what lies below /dev
+// and is neither a directory nor in /dev/shm.
+func (n *node) isDevice(name string) bool {
+	to, err := n.resolve(name, true)
+	if err != nil || !within(to, "/dev") || within(to, "/dev/shm") {
+		return false
+	}
+	fi, err := os.Stat(n.host(to))
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// fileType is what stat's %F says.
+func (n *node) fileType(name string, fi fs.FileInfo) string {
+	switch {
+	case fi.IsDir():
+		return "directory"
+	case fi.Mode()&fs.ModeSymlink != 0:
+		return "symbolic link"
+	case n.isDevice(name):
+		return "character special file"
+	case fi.Size() == 0:
+		return "regular empty file"
+	}
+	return "regular file"
+}
+
+// A fileStat is one file as stat and ls show it.
+type fileStat struct {
+	name  string // as the user wrote it
+	at    string // absolute, links resolved
+	info  fs.FileInfo
+	owner owner
+	kind  string
+}
+
+// look describes a file; links are followed if follow is set or if it is the
+// lab's own link in place of a bind mount.
+func (p *proc) look(name string, follow bool) (fileStat, error) {
+	n := p.node
+	at, err := n.resolve(p.abs(name), follow)
+	if err != nil {
+		return fileStat{}, err
+	}
+	if !follow && n.bound(at) {
+		if at, err = n.resolve(at, true); err != nil {
+			return fileStat{}, err
+		}
+	}
+	fi, err := n.lstatAt(at, name)
+	if err != nil {
+		return fileStat{}, err
+	}
+	return fileStat{name: name, at: at, info: fi, owner: n.owner(at, fi), kind: n.fileType(at, fi)}, nil
+}
+
+// mode is the first column of ls -l.
+func (f fileStat) mode() string {
+	kind := map[string]string{"directory": "d", "symbolic link": "l", "character special file": "c"}[f.kind]
+	if kind == "" {
+		kind = "-"
+	}
+	bits := []byte("rwxrwxrwx")
+	for i := range bits {
+		if f.owner.Mode&(1<<(8-i)) == 0 {
+			bits[i] = '-'
+		}
+	}
+	for _, s := range []struct {
+		bit     fs.FileMode
+		at      int
+		set, no byte
+	}{{0o4000, 2, 's', 'S'}, {0o2000, 5, 's', 'S'}, {0o1000, 8, 't', 'T'}} {
+		if f.owner.Mode&s.bit == 0 {
+			continue
+		}
+		if bits[s.at] == 'x' {
+			bits[s.at] = s.set
+		} else {
+			bits[s.at] = s.no
+		}
+	}
+	return kind + string(bits)
+}
+
+// userName and groupName are from the node's passwd and group, as far as known.
+func userName(id int) string  { return knownName(id, "UNKNOWN") }
+func groupName(id int) string { return knownName(id, "UNKNOWN") }
+
+func knownName(id int, other string) string {
+	switch id {
+	case 0:
+		return "root"
+	case wwwData:
+		return "www-data"
+	}
+	return other
+}
+
+// format expands one format of stat -c.
+func (f fileStat) format(format string) string {
+	var b strings.Builder
+	for i := 0; i < len(format); i++ {
+		if format[i] != '%' || i+1 == len(format) {
+			b.WriteByte(format[i])
+			continue
+		}
+		i++
+		b.WriteString(f.directive(format[i]))
+	}
+	return b.String()
+}
+
+func (f fileStat) directive(c byte) string {
+	switch c {
+	case 'F':
+		return f.kind
+	case 'u':
+		return strconv.Itoa(f.owner.UID)
+	case 'g':
+		return strconv.Itoa(f.owner.GID)
+	case 'U':
+		return userName(f.owner.UID)
+	case 'G':
+		return groupName(f.owner.GID)
+	case 'a':
+		return strconv.FormatUint(uint64(f.owner.Mode), 8)
+	case 'A':
+		return f.mode()
+	case 's':
+		return strconv.FormatInt(f.info.Size(), 10)
+	case 'n':
+		return f.name
+	case 'y', 'z', 'x':
+		return f.info.ModTime().UTC().Format("2006-01-02 15:04:05.000000000 -0700")
+	case 'Y', 'Z', 'X':
+		return strconv.FormatInt(f.info.ModTime().Unix(), 10)
+	case 'h':
+		return "1"
+	case '%':
+		return "%"
+	}
+	return "?"
+}
+
+func statProgram(p *proc) int {
+	o, names, exit, ok := p.options(grammar{names: "c: format: printf: L dereference f"}, 1)
+	if !ok {
+		return exit
+	}
+	format, end := o.last("c")+o.last("format"), "\n"
+	if o.has("printf") {
+		format, end = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\0`, "\x00").Replace(o.last("printf")), ""
+	}
+	if format == "" || o.has("f") {
+		return p.failf(1, "stat: only -c FORMAT is modelled")
+	}
+	for _, name := range names {
+		f, err := p.look(name, o.has("L") || o.has("dereference"))
+		if err != nil {
+			exit = p.failf(1, "stat: cannot statx '%s': %s", name, strerror(err))
+			continue
+		}
+		fmt.Fprint(p.stdout, f.format(format), end)
+	}
+	return exit
+}
+
+func lsProgram(p *proc) int {
+	o, names, exit, ok := p.options(grammar{names: "1 l a A d n h t r R p all almost-all directory"}, 2)
+	if !ok {
+		return exit
+	}
+	if len(names) == 0 {
+		names = []string{"."}
+	}
+	var dirs []string
+	for _, name := range names {
+		f, err := p.look(name, !o.has("l") && !o.has("n"))
+		if err != nil {
+			exit = p.failf(2, "ls: cannot access '%s': %s", name, strerror(err))
+			continue
+		}
+		if f.info.IsDir() && !o.has("d") && !o.has("directory") {
+			dirs = append(dirs, name)
+			continue
+		}
+		p.list(f, o)
+	}
+	for i, dir := range dirs {
+		if len(names) > 1 {
+			if i > 0 {
+				fmt.Fprintln(p.stdout)
+			}
+			fmt.Fprintf(p.stdout, "%s:\n", dir)
+		}
+		if status := p.listDir(dir, o); status != 0 {
+			exit = status
+		}
+	}
+	return exit
+}
+
+func (p *proc) listDir(dir string, o options) int {
+	list, err := p.node.readDir(p.abs(dir))
+	if err != nil {
+		return p.failf(2, "ls: cannot open directory '%s': %s", dir, strerror(err))
+	}
+	var names []string
+	all := o.has("a") || o.has("all")
+	if all {
+		names = append(names, ".", "..")
+	}
+	for _, e := range list {
+		if all || o.has("A") || o.has("almost-all") || !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	if o.has("l") || o.has("n") {
+		fmt.Fprintf(p.stdout, "total %d\n", len(names))
+	}
+	for _, name := range names {
+		f, err := p.look(path.Join(dir, name), false)
+		if err != nil {
+			continue // removed meanwhile
+		}
+		f.name = name
+		p.list(f, o)
+	}
+	return 0
+}
+
+// list prints one file as ls does.
+func (p *proc) list(f fileStat, o options) {
+	if !o.has("l") && !o.has("n") {
+		fmt.Fprintln(p.stdout, f.name)
+		return
+	}
+	user, group := knownName(f.owner.UID, strconv.Itoa(f.owner.UID)), knownName(f.owner.GID, strconv.Itoa(f.owner.GID))
+	if o.has("n") {
+		user, group = strconv.Itoa(f.owner.UID), strconv.Itoa(f.owner.GID)
+	}
+	fmt.Fprintf(p.stdout, "%s 1 %s %s %d %s %s", f.mode(), user, group, f.info.Size(), f.info.ModTime().UTC().Format("Jan _2 15:04"), f.name)
+	if f.kind == "symbolic link" {
+		if to, err := os.Readlink(p.node.host(f.at)); err == nil {
+			fmt.Fprintf(p.stdout, " -> %s", to)
+		}
+	}
+	fmt.Fprintln(p.stdout)
+}
+
+// readlinkProgram is readlink with -f, -e and -m, and realpath.
+func readlinkProgram(p *proc) int {
+	o, names, exit, ok := p.options(grammar{names: "f e m n q s canonicalize canonicalize-existing canonicalize-missing"}, 1)
+	if !ok {
+		return exit
+	}
+	canonical := path.Base(p.argv[0]) == "realpath" || len(o) > 0
+	for _, name := range names {
+		to, err := p.canonical(name, canonical, o)
+		if err != nil {
+			if exit = 1; path.Base(p.argv[0]) == "realpath" {
+				p.failf(1, "realpath: %s: %s", name, strerror(err))
+			}
+			continue
+		}
+		fmt.Fprintln(p.stdout, to)
+	}
+	return exit
+}
+
+func (p *proc) canonical(name string, canonical bool, o options) (string, error) {
+	if !canonical {
+		return os.Readlink(p.node.host(p.abs(name)))
+	}
+	to, err := p.node.resolve(p.abs(name), true)
+	if err != nil || o.has("m") || o.has("canonicalize-missing") {
+		return to, err
+	}
+	must := path.Dir(to) // -f: all but the last element must exist
+	if o.has("e") || o.has("canonicalize-existing") {
+		must = to
+	}
+	_, err = p.node.lstat(must)
+	return to, err
+}

@@ -1,0 +1,86 @@
+package lab
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// guestPrograms returns the programs that manage containers and volumes.
+func guestPrograms() map[string]program {
+	return map[string]program{
+		"pct":         pct,
+		"pvesh":       pvesh,
+		"pvesm":       pvesm,
+		"lxc-info":    lxcInfo,
+		"curl":        curl,
+		HealthProgram: healthProgram,
+	}
+}
+
+// lxcInfo prints the addresses of a container: lxc-info -n ID -iH.
+func lxcInfo(p *proc) int {
+	id := ""
+	for i, a := range p.argv {
+		if a == "-n" && i+1 < len(p.argv) {
+			id = p.argv[i+1]
+		}
+	}
+	vmid, refused := parseVMID(id)
+	g := p.node.guest(vmid)
+	if refused != "" || !g.Running {
+		return p.failf(1, "%s doesn't exist", id)
+	}
+	var addrs []string
+	for _, l := range g.Links {
+		for _, cidr := range []string{l.IP, l.IP6} {
+			if a, _, ok := strings.Cut(cidr, "/"); ok {
+				addrs = append(addrs, a)
+			}
+		}
+	}
+	slices.Sort(addrs)
+	for _, a := range addrs {
+		fmt.Fprintln(p.stdout, a)
+	}
+	return 0
+}
+
+// curl is curl on the node, which reaches containers only. It prints the body.
+func curl(p *proc) int {
+	url := ""
+	for _, a := range p.argv[1:] {
+		if strings.Contains(a, "://") {
+			url = a
+		}
+	}
+	host, port := urlTarget(url)
+	conn, err := p.node.dialGuest(p.ctx, net.JoinHostPort(host, port))
+	if err != nil {
+		return 7
+	}
+	defer conn.Close()
+	req, err := http.NewRequestWithContext(p.ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 3
+	}
+	if err := req.Write(conn); err != nil {
+		return 56
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		return 56
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 400 && slices.Contains(p.argv, "-f") {
+		return 22
+	}
+	if _, err := io.Copy(p.stdout, resp.Body); err != nil {
+		return 23
+	}
+	return 0
+}

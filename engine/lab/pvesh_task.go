@@ -1,0 +1,76 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// pveshTask changes something. A task's output comes first, then its id; that it
+// failed is said on standard error, and the exit status is 0 all the same.
+func (c *guestCall) pveshTask(verb string, parts []string) error {
+	run, kind, err := c.taskOf(verb, parts)
+	if err != nil {
+		return err
+	}
+	err = run(c)
+	if kind == "" {
+		return err
+	}
+	var die *cliError
+	switch {
+	case err == nil:
+	case !c.worked:
+		return err
+	case errors.As(err, &die):
+		fmt.Fprint(c.stderr, die.text)
+	default:
+		return err
+	}
+	upid := fmt.Sprintf("UPID:%s:%08X:%08X:%08X:%s:%d:root@pam:", c.node.name, c.pid, c.pid, time.Now().Unix(), kind, c.id)
+	if strings.HasPrefix(c.opts["output-format"], "json") {
+		upid = strconv.Quote(upid)
+	}
+	fmt.Fprintln(c.stdout, upid)
+	return nil
+}
+
+// taskOf returns what a path does and the kind of its task, "" if it is none.
+func (c *guestCall) taskOf(verb string, parts []string) (run func(*guestCall) error, kind string, err error) {
+	if len(parts) < 3 || parts[0] != "nodes" || parts[2] != "lxc" {
+		return nil, "", noHandler(verb, parts)
+	}
+	id := c.opts["vmid"]
+	if len(parts) > 3 {
+		id = parts[3]
+	}
+	if err := c.placeID(id); err != nil {
+		return nil, "", err
+	}
+	switch verb + " " + strings.Join(parts[min(4, len(parts)):], "/") {
+	case "create ":
+		c.args["ostemplate"] = c.opts["ostemplate"]
+		maps.DeleteFunc(c.opts, func(k, _ string) bool {
+			return slices.Contains([]string{"vmid", "ostemplate", "output-format"}, k)
+		})
+		return pctCreate, "vzcreate", nil
+	case "delete ":
+		return pctDestroy, "vzdestroy", nil
+	case "set config":
+		delete(c.opts, "output-format")
+		return pctSet, "", nil
+	case "create status/start":
+		return pctStart, "vzstart", nil
+	case "create status/stop":
+		return pctStop, "vzstop", nil
+	case "create status/shutdown":
+		return pctShutdown, "vzshutdown", nil
+	case "create status/reboot":
+		return pctReboot, "vzreboot", nil
+	}
+	return nil, "", noHandler(verb, parts)
+}
