@@ -1,0 +1,282 @@
+package oci
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tengil/tengil/builtins/act"
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/pve"
+	"github.com/tengil/tengil/engine/record"
+	"github.com/tengil/tengil/engine/unit"
+)
+
+// unitApp stands in for an app's name in the names of units: images
+// belong to no app.
+const unitApp = "images"
+
+// Apply pulls the image that the plan names. Two apps may want one image at a
+// time: the second finds the unit of the first and waits for it. What is written
+// under the final name is the same whoever writes it.
+func (p pull) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error) {
+	st := w.Now.(*state)
+	digest, _ := p.change(st)
+	img, err := p.inspectImage(ctx, w.Host, digest)
+	if err != nil {
+		return nil, err
+	}
+	return p.fetch(ctx, w, st.facts, img)
+}
+
+// An image is what the registry has, by digest.
+type image struct {
+	digest   string
+	manifest pve.Manifest
+	config   json.RawMessage
+	parsed   pve.ImageConfig
+}
+
+// inspectImage asks the registry for the image and checks it before anything of
+// it is written. digest may be "" where the plan could not ask.
+func (p pull) inspectImage(ctx context.Context, h engine.Host, digest string) (*image, error) {
+	if digest == "" {
+		raw, err := p.look(ctx, h, "--raw", p.ref.source())
+		if err != nil {
+			return nil, err
+		}
+		if digest, err = p.platformDigest(raw); err != nil {
+			return nil, err
+		}
+	}
+	img := &image{digest: digest}
+	raw, err := p.look(ctx, h, "--raw", p.ref.at(digest))
+	if err != nil {
+		return nil, err
+	}
+	if got := pve.Digest(raw); got != digest {
+		return nil, fmt.Errorf("registry answered with manifest %s; wanted %s", got, digest)
+	}
+	if img.manifest, err = pve.ParseManifest(raw); err != nil {
+		return nil, err
+	}
+	config, err := p.look(ctx, h, "--config", p.ref.at(digest))
+	if err != nil {
+		return nil, err
+	}
+	if img.config, err = compact(config); err != nil {
+		return nil, err
+	}
+	if img.parsed, err = pve.ParseImageConfig(img.config); err != nil {
+		return nil, err
+	}
+	return img, img.parsed.Check(p.arch)
+}
+
+func (p pull) look(ctx context.Context, h engine.Host, what, source string) ([]byte, error) {
+	out, err := act.Look(ctx, h, p.inspect(what, source)...)
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	return out, limit(out)
+}
+
+// fetch copies the image to a temporary name, verifies it there and renames it,
+// so that a file of the final name is always whole and checked.
+func (p pull) fetch(ctx context.Context, w engine.Work, old facts, img *image) (engine.Outputs, error) {
+	next := facts{Format: record.Format, Ref: p.ref.String(), Arch: p.foreignArch(), Digest: img.digest, Config: img.config, Archive: p.volume(img.digest)}
+	var err error
+	if next.Path, err = p.path(ctx, w.Host, next.Archive); err != nil {
+		return nil, err
+	}
+	// A pull that a run was cut off from may still be at work.
+	if err := unit.Await(ctx, w.Host, p.task(nil).Unit()); err != nil {
+		return nil, err
+	}
+	size, err := sizeOf(ctx, w.Host, next.Path)
+	if err != nil {
+		return nil, err
+	}
+	if size < 0 {
+		if size, err = p.obtain(ctx, w, old, img, next.Path); err != nil {
+			return nil, err
+		}
+	} else if err := img.verify(ctx, w.Host, next.Path); err != nil {
+		return nil, engine.WithHint(fmt.Errorf("archive %s: %w", next.Archive, err),
+			"somebody changed the file; remove it, and it is pulled again:\n    pvesm free "+next.Archive)
+	}
+	next.Size = size
+	if err := p.writeFacts(ctx, w.Host, next); err != nil {
+		return nil, err
+	}
+	return outputs(next.Archive, next.Digest, next.Config), nil
+}
+
+// obtain makes the archive: of what a pull that ended unseen has left, if that is
+// whole, else by another pull. It returns its size. skopeo writes index.json after
+// the layers, so that an archive that has one was written to its end.
+func (p pull) obtain(ctx context.Context, w engine.Work, old facts, img *image, archive string) (int64, error) {
+	partial := partialOf(archive, w.App.Name)
+	left, err := sizeOf(ctx, w.Host, partial)
+	if err != nil {
+		return 0, err
+	}
+	if left < 0 || img.verify(ctx, w.Host, partial) != nil {
+		if err := p.copy(ctx, w, old, img, partial); err != nil {
+			return 0, err
+		}
+	}
+	if err := act.Do(ctx, w.Host, "mv", partial, archive); err != nil {
+		return 0, err
+	}
+	return sizeOf(ctx, w.Host, archive)
+}
+
+// path asks the storage where the archive lies; the file need not exist.
+func (p pull) path(ctx context.Context, h engine.Host, volume string) (string, error) {
+	out, err := act.Look(ctx, h, "pvesm", "path", volume)
+	if err != nil {
+		return "", err
+	}
+	name := strings.TrimSuffix(string(out), "\n")
+	switch {
+	case !path.IsAbs(name) || strings.ContainsAny(name, "\n\x00"):
+		return "", fmt.Errorf("pvesm path %s printed %q; wanted one absolute path", volume, out)
+	case strings.Contains(name, ":"):
+		return "", fmt.Errorf("storage %q keeps archives in %q; skopeo cannot write to a path with a colon", p.storage, path.Dir(name))
+	}
+	return name, nil
+}
+
+// sizeOf returns the size of a file, -1 if there is none.
+func sizeOf(ctx context.Context, h engine.Host, name string) (int64, error) {
+	out, err := act.Look(ctx, h, "stat", "-c", "%s", name)
+	var exit *engine.ExitError
+	if errors.As(err, &exit) {
+		return -1, nil
+	}
+	if err != nil {
+		return -1, err
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	if err != nil {
+		return -1, fmt.Errorf("stat printed %q; wanted a size", out)
+	}
+	return n, nil
+}
+
+// copy pulls to partial, which the image's facts name beforehand: a pull of
+// another digest that was cut off left its own partial file, and this removes it.
+func (p pull) copy(ctx context.Context, w engine.Work, old facts, img *image, partial string) error {
+	stale := []string{partial}
+	if old.Partial != partial && partialApp(old.Partial) == w.App.Name {
+		stale = append(stale, old.Partial)
+	}
+	if err := act.Do(ctx, w.Host, append([]string{"rm", "-f"}, stale...)...); err != nil {
+		return err
+	}
+	old.Format, old.Ref, old.Arch, old.Partial = record.Format, p.ref.String(), p.foreignArch(), partial
+	if err := p.writeFacts(ctx, w.Host, old); err != nil {
+		return err
+	}
+	total := img.manifest.Size()
+	w.Report("pull "+p.ref.String(), 0, total)
+	argv := []string{"skopeo", "copy", p.ref.at(img.digest), "oci-archive:" + partial}
+	if err := unit.Run(ctx, w.Host, p.task(argv)); err != nil {
+		return p.explain(pve.Explain(err))
+	}
+	w.Report("verify "+p.ref.String(), total, total)
+	return img.verify(ctx, w.Host, partial)
+}
+
+func (p pull) task(argv []string) unit.Task { return taskOf(p.key, argv) }
+
+func taskOf(key string, argv []string) unit.Task {
+	return unit.Task{App: unitApp, Name: "pull." + key, Argv: argv, Once: true}
+}
+
+// verify compares an archive with what the registry said of the image. Proxmox
+// takes the first manifest of index.json.
+func (img *image) verify(ctx context.Context, h engine.Host, archive string) error {
+	data, err := member(ctx, h, archive, "index.json")
+	if err != nil {
+		return err
+	}
+	index, err := pve.ParseManifest(data)
+	if err != nil {
+		return err
+	}
+	if len(index.Entries) != 1 {
+		return fmt.Errorf("archive lists %d images; wanted 1", len(index.Entries))
+	}
+	data, err = blob(ctx, h, archive, index.Entries[0].Digest)
+	if err != nil {
+		return err
+	}
+	m, err := pve.ParseManifest(data)
+	if err != nil {
+		return err
+	}
+	// skopeo writes the manifest unchanged if it is in OCI's format, and converts
+	// Docker's; then the layers tell.
+	if got := index.Entries[0].Digest; got != img.digest && !img.converted() {
+		return fmt.Errorf("archive holds manifest %s; wanted %s", got, img.digest)
+	}
+	config, err := blob(ctx, h, archive, m.Config.Digest)
+	if err != nil {
+		return err
+	}
+	return img.compare(config)
+}
+
+func (img *image) converted() bool {
+	return strings.HasPrefix(img.manifest.MediaType, "application/vnd.docker.")
+}
+
+// compare checks that the config inside the archive is the one inspected.
+func (img *image) compare(config []byte) error {
+	got, err := pve.ParseImageConfig(config)
+	if err != nil {
+		return err
+	}
+	want := img.parsed
+	same := slices.Equal(got.DiffIDs, want.DiffIDs) && slices.Equal(got.Env, want.Env) && slices.Equal(got.Argv(), want.Argv()) &&
+		slices.Equal(got.Volumes, want.Volumes) && got.User == want.User && got.WorkingDir == want.WorkingDir &&
+		got.StopSignal == want.StopSignal && got.Arch == want.Arch
+	if !same {
+		return errors.New("the config in the archive is not the one that the registry showed")
+	}
+	return nil
+}
+
+// blob reads a blob of the archive and checks its digest.
+func blob(ctx context.Context, h engine.Host, archive, digest string) ([]byte, error) {
+	data, err := member(ctx, h, archive, "blobs/sha256/"+strings.TrimPrefix(digest, "sha256:"))
+	if err != nil {
+		return nil, err
+	}
+	if got := pve.Digest(data); got != digest {
+		return nil, fmt.Errorf("archive has blob %s where it says %s", got, digest)
+	}
+	return data, nil
+}
+
+func member(ctx context.Context, h engine.Host, archive, name string) ([]byte, error) {
+	out, err := act.Look(ctx, h, "tar", "-xOf", archive, name)
+	if err != nil {
+		return nil, err
+	}
+	return out, limit(out)
+}
+
+func (p pull) writeFacts(ctx context.Context, h engine.Host, f facts) error {
+	if err := f.write(ctx, h, p.factsFile()); err != nil {
+		return fmt.Errorf("facts of %s: %w", p.ref, err)
+	}
+	return nil
+}

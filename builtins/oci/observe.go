@@ -1,0 +1,205 @@
+package oci
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/pve"
+	"github.com/tengil/tengil/engine/record"
+)
+
+// facts are what the node keeps of one image, in record.ImageFile.
+type facts struct {
+	Format  int             `json:"format"`
+	Ref     string          `json:"ref"`
+	Arch    string          `json:"arch,omitempty"`   // if it is not the node's
+	Digest  string          `json:"digest,omitempty"` // of the manifest, in the registry
+	Config  json.RawMessage `json:"config,omitempty"`
+	Archive string          `json:"archive,omitempty"` // volume id
+	Path    string          `json:"path,omitempty"`
+	Size    int64           `json:"size,omitempty"`
+	// Partial is a file that a pull which has not ended writes to.
+	Partial string `json:"partial,omitempty"`
+}
+
+// maxAnswer is the size up to which a manifest or config is read.
+const maxAnswer = 4 << 20
+
+// A state is what is there and, where that was asked, what the registry has.
+type state struct {
+	facts   facts // of an earlier pull; zero without
+	present bool  // the archive that facts tell of is there
+	asked   bool  // the registry was asked
+	digest  string
+	config  json.RawMessage
+}
+
+func (p pull) factsFile() string { return record.ImageFile(p.key) }
+
+func (p pull) Asks(known *engine.Answers) []engine.Ask {
+	asks := []engine.Ask{engine.AskFile(p.factsFile())}
+	if known == nil {
+		return asks
+	}
+	f, err := p.readFacts(known)
+	switch {
+	case err != nil:
+		return nil // Observe tells
+	case f.Path != "" && !p.always:
+		return append(asks, statAsk(f.Path))
+	case f.Path != "":
+		asks = append(asks, statAsk(f.Path))
+	}
+	return append(asks, p.inspectAsk("--raw"), p.inspectAsk("--config"))
+}
+
+func statAsk(name string) engine.Ask { return engine.AskRun("stat", "-c", "%s", name) }
+
+func (p pull) inspectAsk(what string) engine.Ask {
+	return engine.AskRun(p.inspect(what, p.ref.source())...)
+}
+
+// inspect returns the command that prints a manifest (--raw) or config
+// (--config) of a source. A manifest comes byte for byte, so that its digest can
+// be computed.
+func (p pull) inspect(what, source string) []string {
+	argv := []string{"skopeo", "inspect"}
+	if p.foreign && what != "--raw" {
+		argv = append(argv, "--override-arch", p.arch)
+	}
+	return append(argv, what, source)
+}
+
+func (p pull) Observe(a *engine.Answers) (engine.State, error) {
+	st := &state{}
+	var err error
+	if st.facts, err = p.readFacts(a); err != nil {
+		return nil, err
+	}
+	if st.facts.Path != "" {
+		if st.present, err = p.isPresent(a, st.facts); err != nil {
+			return nil, err
+		}
+	}
+	if !a.Has(p.inspectAsk("--raw")) {
+		return st, nil
+	}
+	return st, p.observeRegistry(a, st)
+}
+
+// readFacts returns zero facts where there are none.
+func (p pull) readFacts(a *engine.Answers) (facts, error) {
+	data, err := a.File(p.factsFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return facts{}, nil
+	}
+	if err != nil {
+		return facts{}, err
+	}
+	return parseFacts(p.factsFile(), data)
+}
+
+func parseFacts(name string, data []byte) (facts, error) {
+	var f facts
+	if err := json.Unmarshal(data, &f); err != nil {
+		return f, engine.WithHint(fmt.Errorf("%s: %w", name, err), "remove the file; the image is then pulled again")
+	}
+	if f.Format > record.Format {
+		return f, engine.WithHint(fmt.Errorf("%s has format %d; this tg knows up to %d", name, f.Format, record.Format),
+			"a newer tg wrote it; update this one")
+	}
+	return f, nil
+}
+
+// isPresent reports whether the archive is there with the size it was written with.
+func (p pull) isPresent(a *engine.Answers, f facts) (bool, error) {
+	ans := a.Get(statAsk(f.Path))
+	var exit *engine.ExitError
+	if errors.As(ans.Err, &exit) {
+		return false, nil // stat fails for no other reason than a missing file or directory
+	}
+	if ans.Err != nil {
+		return false, ans.Err
+	}
+	size, err := strconv.ParseInt(strings.TrimSpace(string(ans.Result.Stdout)), 10, 64)
+	return err == nil && size == f.Size, nil
+}
+
+func (p pull) observeRegistry(a *engine.Answers, st *state) error {
+	raw, err := answer(a.Get(p.inspectAsk("--raw")))
+	if err != nil || raw == nil {
+		return p.explain(err)
+	}
+	if st.digest, err = p.platformDigest(raw); err != nil {
+		return err
+	}
+	config, err := answer(a.Get(p.inspectAsk("--config")))
+	if err != nil {
+		return p.explain(err)
+	}
+	st.config, err = compact(config)
+	st.asked = err == nil
+	return err
+}
+
+// answer returns what skopeo printed; nil where nobody was there to answer (engine.NothingThere).
+func answer(a engine.Answer) ([]byte, error) {
+	switch {
+	case errors.Is(a.Err, engine.ErrNobody):
+		return nil, nil
+	case a.Err != nil:
+		return nil, pve.Explain(a.Err)
+	}
+	return a.Result.Stdout, limit(a.Result.Stdout)
+}
+
+func limit(out []byte) error {
+	if len(out) > maxAnswer {
+		return fmt.Errorf("registry answered with %d bytes; wanted at most %d", len(out), maxAnswer)
+	}
+	return nil
+}
+
+// explain adds what a reader can do.
+func (p pull) explain(err error) error {
+	switch {
+	case errors.Is(err, pve.ErrNotFound):
+		return engine.WithHint(err, "the registry has no "+p.ref.String()+"; to see its tags:\n    skopeo list-tags docker://"+p.ref.name())
+	case errors.Is(err, pve.ErrDenied):
+		return engine.WithHint(err, "a private image needs credentials on the node, once:\n    skopeo login "+p.ref.Registry)
+	}
+	return err
+}
+
+// platformDigest returns the digest of the manifest for the wanted platform out
+// of what the registry answered for the reference.
+func (p pull) platformDigest(raw []byte) (string, error) {
+	got := pve.Digest(raw)
+	if p.ref.Digest != "" && got != p.ref.Digest {
+		return "", fmt.Errorf("registry answered with manifest %s; wanted %s", got, p.ref.Digest)
+	}
+	m, err := pve.ParseManifest(raw)
+	if err != nil {
+		return "", err
+	}
+	if !m.IsIndex() {
+		return got, nil
+	}
+	entry, err := m.Pick(p.arch)
+	return entry.Digest, err
+}
+
+// compact checks that data is JSON and drops its blanks.
+func compact(data []byte) (json.RawMessage, error) {
+	var b bytes.Buffer
+	if err := json.Compact(&b, data); err != nil {
+		return nil, fmt.Errorf("image config: %w", err)
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,267 @@
+package pct
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/tengil/tengil/builtins/act"
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/pve"
+	"github.com/tengil/tengil/engine/record"
+)
+
+// configure is the node that brings a container's config to what the recipe
+// says. What takes effect at the next start only is changed while the container
+// is stopped: so nothing is ever pending, and a run that is cut leaves a stopped
+// container that the next one finds, not a running one that lies about its config.
+type configure struct{ *container }
+
+// Diff implements engine.Spec. The output "restart" names what makes a restart
+// necessary, "" if nothing does.
+func (c configure) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
+	f := now.(*found)
+	current, previous := c.pick(f, in)
+	have, action, why := pve.NewConfig(), engine.Create, "the container is new"
+	switch {
+	case current != nil:
+		have, action, why = current.Config, engine.Update, ""
+	case len(previous) > 0:
+		have, action, why = previous[len(previous)-1].Config, engine.Replace, "the container is new"
+	}
+	w, err := c.compare(have, in)
+	if err != nil {
+		return engine.Diff{}, err
+	}
+	if current != nil {
+		if err := c.checkUser(have, in); err != nil {
+			return engine.Diff{}, err
+		}
+	}
+	changes := changesOf(w.changed(), action, why)
+	if action == engine.Replace {
+		changes = append(changes, engine.Change{Action: engine.Replace, Field: "config", Why: "the new container gets its mounts, devices and environment"})
+	}
+	return engine.Diff{Changes: changes, Outputs: engine.Outputs{"restart": engine.Known(restartReason(w.changed()))}}, nil
+}
+
+func changesOf(fields []field, action engine.Action, why string) []engine.Change {
+	var out []engine.Change
+	for _, f := range fields {
+		ch := engine.Change{Action: action, Field: f.name, From: f.have, To: f.want.String(), Why: why, Restarts: f.restarts && action == engine.Update}
+		if ch.Why == "" {
+			ch.Why = "the recipe says so"
+		}
+		if action == engine.Create && ch.To == "" {
+			continue
+		}
+		out = append(out, ch)
+	}
+	return out
+}
+
+// restartReason lists the parameters that take effect at a start only.
+func restartReason(fields []field) string {
+	var names []string
+	for _, f := range fields {
+		if f.restarts {
+			head, _, _ := strings.Cut(f.name, ".")
+			names = append(names, head)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
+}
+
+// Apply implements engine.Spec.
+func (c configure) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error) {
+	vmid, err := strconv.Atoi(w.In.Value(engine.Ref{Node: c.id.Node(partCreate), Output: "vmid"}).Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("id of the container: %w", err)
+	}
+	conf, err := readConfig(ctx, w.Host, vmid)
+	if err != nil {
+		return nil, err
+	}
+	if id, mine, err := identify(conf, vmid); err != nil || !mine || id.App != c.app || id.Name != c.name {
+		return nil, errors.Join(fmt.Errorf("CT %d is not container %s of app %s any more", vmid, c.name, c.app), err)
+	}
+	if err := c.checkUser(conf, w.In); err != nil {
+		return nil, err
+	}
+	if err := c.retire(ctx, w, vmid); err != nil {
+		return nil, err
+	}
+	want, err := c.compare(conf, w.In)
+	if err != nil {
+		return nil, err
+	}
+	changed := want.changed()
+	reason := restartReason(changed)
+	if reason != "" && w.Now.(*found).knows(vmid) {
+		if err := c.stop(ctx, w, vmid); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.set(ctx, w.Host, vmid, conf, changed); err != nil {
+		return nil, err
+	}
+	if err := c.writeLines(ctx, w.Host, vmid, w.In); err != nil {
+		return nil, err
+	}
+	if want.grow > 0 {
+		if err := act.Do(ctx, w.Host, "pct", "resize", strconv.Itoa(vmid), "rootfs", want.grow.String()); err != nil {
+			return nil, err
+		}
+	}
+	return engine.Outputs{"restart": engine.Known(reason)}, nil
+}
+
+// checkUser refuses a container that would run as root although its image says
+// otherwise: Proxmox writes no user where the image's /etc/passwd does not have it.
+func (c *container) checkUser(conf *pve.Config, in engine.Inputs) error {
+	img, _, err := c.image(in)
+	if err != nil {
+		return err
+	}
+	name, _, _ := strings.Cut(img.User, ":")
+	if c.user != "" || !c.gates.ImageUser || name == "" || name == "root" || name == "0" || conf.RawValue("lxc.init.uid") != "" {
+		return nil
+	}
+	return engine.WithHint(fmt.Errorf("the image wants to run as user %q, whom its /etc/passwd does not know; Proxmox would run it as root", name),
+		`say who with user = "UID:GID"`)
+}
+
+// retire keeps the containers that vmid replaces from starting with the node, as
+// after a power cut two of them would write the same data, and lifts their
+// protection, which the recipe means for the container that comes.
+func (c configure) retire(ctx context.Context, w engine.Work, vmid int) error {
+	for _, g := range w.Now.(*found).guests {
+		if g.VMID == vmid || normal("onboot", g.Config.Get("onboot"))+normal("protection", g.Config.Get("protection")) == "" {
+			continue
+		}
+		if err := act.Do(ctx, w.Host, "pct", "set", strconv.Itoa(g.VMID), "--onboot", "0", "--protection", "0"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// knows reports whether the container was there when the node was observed; one
+// that was not has never run.
+func (f *found) knows(vmid int) bool {
+	return slices.ContainsFunc(f.guests, func(g *Guest) bool { return g.VMID == vmid })
+}
+
+// stop shuts the container down if it runs. Its mark goes first: what is stopped
+// is not ready.
+func (c *container) stop(ctx context.Context, w engine.Work, vmid int) error {
+	if err := c.unmark(ctx, w.Host); err != nil {
+		return err
+	}
+	w.Report(fmt.Sprintf("shutting CT %d down", vmid), 0, 0)
+	return shutdown(ctx, w.Host, vmid)
+}
+
+func (c *container) unmark(ctx context.Context, h engine.Host) error {
+	err := act.Do(ctx, h, "rm", "-f", record.RunFile(c.app, markName(c.name)))
+	return err
+}
+
+// shutdown ends a container: the application gets its stop signal and 60 s, then
+// it is killed. One that does not run is fine.
+func shutdown(ctx context.Context, h engine.Host, vmid int) error {
+	res, err := h.Run(ctx, engine.Cmd{Argv: []string{"pct", "shutdown", strconv.Itoa(vmid), "--timeout", "60", "--forceStop", "1"}})
+	err = pve.Explain(err)
+	if errors.Is(err, pve.ErrNotRunning) {
+		return nil
+	}
+	if err == nil && pve.AskedHA(res.Stdout) {
+		return await(ctx, h, vmid, false)
+	}
+	return err
+}
+
+// await waits until a container runs or has stopped. Of one that HA manages, pct
+// only asks HA and returns before it happened.
+func await(ctx context.Context, h engine.Host, vmid int, run bool) error {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = 500*time.Millisecond, 5*time.Second
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		running, err := isRunning(ctx, h, vmid)
+		if err == nil && running != run {
+			err = fmt.Errorf("HA has not brought CT %d to where it should be (running: %v)", vmid, run)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(b), backoff.WithMaxElapsedTime(3*time.Minute))
+	return err
+}
+
+// set sends all options in one command. Protection is lifted first where it
+// would refuse the rest.
+func (c configure) set(ctx context.Context, h engine.Host, vmid int, conf *pve.Config, changed []field) error {
+	id := strconv.Itoa(vmid)
+	argv, drop := []string{"pct", "set", id}, []string{}
+	for _, f := range changed {
+		switch {
+		case f.key == "":
+		case f.set == "":
+			drop = append(drop, f.key)
+		default:
+			argv = append(argv, "--"+f.key, f.set)
+		}
+	}
+	if len(drop) > 0 {
+		argv = append(argv, "--delete", strings.Join(drop, ","))
+	}
+	if len(argv) == 3 {
+		return nil
+	}
+	if normal("protection", conf.Get("protection")) == "1" {
+		if err := act.Do(ctx, h, "pct", "set", id, "--protection", "0"); err != nil {
+			return err
+		}
+		if c.protection {
+			argv = append(argv, "--protection", "1")
+		}
+	}
+	err := act.Do(ctx, h, argv...)
+	return err
+}
+
+// writeLines writes what no option of pct can: several variables of the
+// environment (they are parted by NUL, which no argument holds), and raw lines.
+// It then checks that the options are what was asked for, since pct set reports
+// success for what it only queues.
+func (c configure) writeLines(ctx context.Context, h engine.Host, vmid int, in engine.Inputs) error {
+	data, err := act.ReadFile(ctx, h, ConfigFile(vmid))
+	if err != nil {
+		return err
+	}
+	conf, err := pve.ParseConfig(data)
+	if err != nil {
+		return err
+	}
+	want, err := c.compare(conf, in)
+	if err != nil {
+		return err
+	}
+	for _, f := range want.changed() {
+		if f.key != "" {
+			return fmt.Errorf("%s of CT %d is %q although pct set was told %q", f.name, vmid, conf.Get(f.key), f.set)
+		}
+	}
+	conf.Env, conf.Raw = want.env, want.raw
+	text := conf.Bytes()
+	if bytes.Equal(text, data) {
+		return nil
+	}
+	return h.WriteFile(ctx, engine.File{Name: ConfigFile(vmid), Data: text, Perm: 0o640, Was: data, Lock: configLock(vmid)})
+}

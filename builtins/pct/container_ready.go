@@ -1,0 +1,163 @@
+package pct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/tengil/tengil/builtins/probe"
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/pve"
+	"github.com/tengil/tengil/engine/record"
+)
+
+// ready is the node that waits until the application works, notes that, and
+// removes the container that this one replaced. The note lies below /run: a run
+// that is cut before it makes the next one wait again, and so does a restart of
+// the node.
+type ready struct{ *container }
+
+// Interruptible implements engine.Interruptible: a run that is stopped does not
+// wait for an application.
+func (ready) Interruptible() {}
+
+// Diff implements engine.Spec.
+func (c ready) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
+	f := now.(*found)
+	current, previous := c.pick(f, in)
+	started := in.Value(engine.Ref{Node: c.id.Node(partStart), Output: "started"})
+	var d engine.Diff
+	wait := engine.Change{Field: "ready", To: c.probeText()}
+	switch {
+	case current == nil && len(previous) > 0:
+		wait.Action, wait.Why = engine.Replace, "the new container must work before the old one goes"
+	case current == nil:
+		wait.Action, wait.Why = engine.Create, "what uses this container waits for it"
+	case started.Reveal() != "":
+		wait.Action, wait.Why = engine.Update, "the container starts"
+	case f.marks[markName(c.name)] != strconv.Itoa(current.VMID):
+		wait.Action, wait.Why = engine.Update, "no earlier run has seen it ready since the node started"
+	}
+	if wait.Action != "" {
+		d.Changes = append(d.Changes, wait)
+	}
+	for _, g := range previous {
+		if current == nil && g == previous[len(previous)-1] {
+			continue // stands as Loses in the plan of create
+		}
+		d.Changes = append(d.Changes, engine.Change{Action: engine.Remove, Field: "previous", From: fmt.Sprintf("CT %d", g.VMID),
+			Why: "it has been replaced", Loses: fmt.Sprintf("what CT %d wrote outside its mounts", g.VMID)})
+	}
+	d.Outputs = engine.Outputs{"address": in.Value(engine.Ref{Node: c.id.Node(partStart), Output: "address"})}
+	return d, nil
+}
+
+func stoppedByItself(vmid int, waitedFor string) error {
+	return engine.WithHint(fmt.Errorf("CT %d has stopped by itself while tengil waited for %s", vmid, waitedFor),
+		fmt.Sprintf("watch it start, on the node:\n    pct start %d && pct console %d", vmid, vmid))
+}
+
+func (c ready) probeText() string {
+	if c.probe == nil {
+		return "it keeps running"
+	}
+	return c.probe.String()
+}
+
+// Apply implements engine.Spec.
+func (c ready) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error) {
+	vmid, err := vmidOf(c.container, w.In)
+	if err != nil {
+		return nil, err
+	}
+	address := w.In.Value(engine.Ref{Node: c.id.Node(partStart), Output: "address"})
+	if err := c.wait(ctx, w, probe.Target{VMID: vmid, Address: address.Reveal()}); err != nil {
+		return nil, err
+	}
+	for _, g := range w.Now.(*found).guests {
+		if g.VMID == vmid {
+			continue
+		}
+		if err := removeContainer(ctx, w.Host, c.app, g.VMID, w.Report); err != nil {
+			return nil, fmt.Errorf("remove the replaced container: %w", err)
+		}
+	}
+	mark := engine.File{Name: record.RunFile(c.app, markName(c.name)), Data: fmt.Appendln(nil, vmid), Perm: 0o600}
+	if err := w.Host.WriteFile(ctx, mark); err != nil {
+		return nil, fmt.Errorf("note that it is ready: %w", err)
+	}
+	return engine.Outputs{"address": address}, nil
+}
+
+// wait probes until the application answers, its container stops or time is up.
+func (c ready) wait(ctx context.Context, w engine.Work, t probe.Target) error {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, 2*time.Second
+	tries := 0
+	// The library would give up as soon as the next pause led beyond the limit.
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	var last error
+	_, err := backoff.Retry(limited, func() (struct{}, error) {
+		tries++
+		err := c.check(limited, w.Host, t)
+		if err == nil || limited.Err() != nil {
+			return struct{}{}, err
+		}
+		last = err
+		w.Report("waiting: "+firstLine(err.Error()), 0, 0)
+		if running, lookErr := isRunning(ctx, w.Host, t.VMID); lookErr == nil && !running {
+			return struct{}{}, backoff.Permanent(stoppedByItself(t.VMID, c.probeText()))
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(b), backoff.WithMaxElapsedTime(0))
+	var permanent *backoff.PermanentError
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case errors.As(err, &permanent):
+		return permanent.Err
+	}
+	if last == nil {
+		last = err
+	}
+	return engine.WithHint(fmt.Errorf("not ready after %s and %d tries: %w", c.timeout, tries, last),
+		"give it more time with ready_timeout, or look inside:\n    tg exec "+c.app+"/"+c.name+" -- COMMAND")
+}
+
+// steady is how long a container without a probe has to keep running: nothing
+// restarts one whose program ends (no such thing in Proxmox), so what runs after
+// that has not ended in between.
+const steady = 2 * time.Second
+
+// check is one try.
+func (c ready) check(ctx context.Context, h engine.Host, t probe.Target) error {
+	if c.probe != nil {
+		return c.probe.Check(ctx, h, t)
+	}
+	select {
+	case <-time.After(steady):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	running, err := isRunning(ctx, h, t.VMID)
+	if err == nil && !running {
+		err = fmt.Errorf("CT %d is not running", t.VMID)
+	}
+	return err
+}
+
+func isRunning(ctx context.Context, h engine.Host, vmid int) (bool, error) {
+	res, err := h.Run(ctx, engine.Cmd{Argv: []string{"pct", "status", strconv.Itoa(vmid)}, ReadOnly: true})
+	if err != nil {
+		return false, pve.Explain(err)
+	}
+	return strings.TrimSpace(string(res.Stdout)) == "status: running", nil
+}
+
+func firstLine(s string) string { line, _, _ := strings.Cut(s, "\n"); return line }

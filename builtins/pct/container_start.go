@@ -1,0 +1,139 @@
+package pct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/pve"
+)
+
+// start is the node that starts a container, after it has stopped the one that
+// it replaces.
+type start struct{ *container }
+
+// Diff implements engine.Spec. The output "started" is "1" when the container is
+// started by this run.
+func (c start) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
+	f := now.(*found)
+	current, previous := c.pick(f, in)
+	restart := in.Value(engine.Ref{Node: c.id.Node(partConfigure), Output: "restart"})
+	var d engine.Diff
+	switch {
+	case current == nil && len(previous) > 0:
+		d.Changes = []engine.Change{{Action: engine.Replace, Field: "running", To: "yes", Why: fmt.Sprintf("the new container takes over from CT %d, which stops first", previous[len(previous)-1].VMID)}}
+		d.Notes = []engine.Note{{Label: "downtime", Text: "from the stop of the old container until the new one is ready"}}
+	case current == nil:
+		d.Changes = []engine.Change{{Action: engine.Create, Field: "running", To: "yes", Why: "the container is new"}}
+	case !current.Running:
+		d.Changes = []engine.Change{{Action: engine.Update, Field: "running", From: "no", To: "yes", Why: fmt.Sprintf("CT %d is stopped", current.VMID)}}
+	case restart.Reveal() != "":
+		d.Changes = []engine.Change{{Action: engine.Restart, Field: "running", Why: "what takes effect at a start only has changed: " + restart.Reveal()}}
+		d.Notes = []engine.Note{{Label: "downtime", Text: "one restart"}}
+	}
+	d.Outputs = c.outputs(current, f, len(d.Changes) > 0, slices.Contains(strings.Split(restart.Reveal(), ", "), "net"))
+	return d, nil
+}
+
+func (c start) outputs(current *Guest, f *found, starts, moves bool) engine.Outputs {
+	out := engine.Outputs{"address": engine.Unknown("after start"), "started": engine.Known("")}
+	if starts {
+		out["started"] = engine.Known("1")
+	}
+	if addr, ok := c.fixedAddress(); ok {
+		out["address"] = engine.Known(addr)
+	} else if current != nil && f.address[current.VMID] != "" && !moves {
+		// A restart keeps the MAC address, and with it the lease.
+		out["address"] = engine.Known(f.address[current.VMID])
+	}
+	return out
+}
+
+// fixedAddress returns the address that the recipe gives, without its prefix:
+// that of IPv4 where the container has both.
+func (c *container) fixedAddress() (string, bool) {
+	ip := c.net.IP
+	if ip == "" {
+		ip = c.net.IP6
+	}
+	p, err := netip.ParsePrefix(ip)
+	return p.Addr().String(), err == nil
+}
+
+// Apply implements engine.Spec.
+func (c start) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error) {
+	vmid, err := vmidOf(c.container, w.In)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.unmark(ctx, w.Host); err != nil {
+		return nil, err
+	}
+	for _, g := range w.Now.(*found).guests {
+		if g.VMID != vmid && g.Running {
+			w.Report(fmt.Sprintf("shutting CT %d down", g.VMID), 0, 0)
+			if err := shutdown(ctx, w.Host, g.VMID); err != nil {
+				return nil, err
+			}
+		}
+	}
+	w.Report(fmt.Sprintf("starting CT %d", vmid), 0, 0)
+	res, err := w.Host.Run(ctx, engine.Cmd{Argv: []string{"pct", "start", strconv.Itoa(vmid)}})
+	if err = pve.Explain(err); err == nil && pve.AskedHA(res.Stdout) {
+		err = await(ctx, w.Host, vmid, true)
+	}
+	if err != nil && !errors.Is(err, pve.ErrRunning) {
+		return nil, engine.WithHint(err, fmt.Sprintf("what LXC says:\n    pct start %d --debug 1", vmid))
+	}
+	addr, err := c.waitAddress(ctx, w.Host, vmid)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Outputs{"address": engine.Known(addr), "started": engine.Known("1")}, nil
+}
+
+func vmidOf(c *container, in engine.Inputs) (int, error) {
+	vmid, err := strconv.Atoi(in.Value(engine.Ref{Node: c.id.Node(partCreate), Output: "vmid"}).Reveal())
+	if err != nil {
+		return 0, fmt.Errorf("id of the container: %w", err)
+	}
+	return vmid, nil
+}
+
+// waitAddress returns the address of a started container. When pct start
+// returns, a DHCP client of the node has its lease or has given up (LXC.pm,
+// manage_dhclient), which is only a warning there; so a short wait suffices.
+func (c start) waitAddress(ctx context.Context, h engine.Host, vmid int) (string, error) {
+	if addr, ok := c.fixedAddress(); ok {
+		return addr, nil
+	}
+	if c.net.IP == "" && c.net.IP6 == "" {
+		return "", nil
+	}
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval = 100 * time.Millisecond
+	return backoff.Retry(ctx, func() (string, error) {
+		ask := addressAsk(vmid)
+		a, err := h.Batch(ctx, []engine.Ask{ask})
+		if err != nil {
+			return "", backoff.Permanent(err)
+		}
+		addr, err := addressOf(a, vmid)
+		if running, lookErr := isRunning(ctx, h, vmid); addr == "" && lookErr == nil && !running {
+			return "", backoff.Permanent(stoppedByItself(vmid, "its address"))
+		}
+		if err == nil && addr == "" {
+			err = engine.WithHint(fmt.Errorf("CT %d got no address on %s by DHCP", vmid, c.net.Bridge),
+				"is there a DHCP server on that bridge? A fixed one: ip = \"ADDRESS/PREFIX\", gateway = \"…\"")
+		}
+		return addr, err
+	}, backoff.WithBackOff(b), backoff.WithMaxElapsedTime(20*time.Second))
+}
