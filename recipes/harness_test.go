@@ -1,0 +1,200 @@
+package recipes_test
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tengil/tengil/builtins"
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/exec"
+	"github.com/tengil/tengil/engine/lab"
+	"github.com/tengil/tengil/engine/plan"
+	"github.com/tengil/tengil/engine/pve"
+	"github.com/tengil/tengil/engine/recipe"
+	"github.com/tengil/tengil/engine/sshhost"
+	"github.com/tengil/tengil/recipes"
+)
+
+// releases are the releases of Proxmox VE that the lab models.
+var releases = []string{"9.1", "9.2"}
+
+// quick is a run that does not pause long before it tries again.
+var quick = exec.Options{Pause: 5 * time.Millisecond}
+
+// A rig is a lab node and a connection to it, as a workstation has it.
+type rig struct {
+	t    *testing.T
+	lab  *lab.Lab
+	host *sshhost.Host
+}
+
+func newRig(t *testing.T, release string) *rig {
+	t.Helper()
+	l, err := lab.Open(t.Context(), lab.Options{Dir: t.TempDir(), PVE: release})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := &rig{t: t, lab: l}
+	r.connect()
+	return r
+}
+
+// connect opens a connection that knows nothing of earlier ones.
+func (r *rig) connect() {
+	r.t.Helper()
+	e := r.lab.Endpoint()
+	h, err := sshhost.DialEndpoint(r.t.Context(), sshhost.Endpoint{Addr: e.Addr, User: e.User, HostKey: e.HostKey, KeyFile: e.ClientKey, Name: "lab"}, sshhost.Options{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.host = h
+	r.t.Cleanup(func() { h.Close() })
+}
+
+func (r *rig) facts() *engine.Facts {
+	r.t.Helper()
+	a, err := r.host.Batch(r.t.Context(), pve.FactAsks())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	f, err := pve.ParseFacts(a, engine.Choices{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return f
+}
+
+// load evaluates a recipe of the catalog, or src where it is given.
+func load(ctx context.Context, f *engine.Facts, name, src string, values map[string]string) (*engine.Graph, error) {
+	var fsys fs.FS = recipes.FS
+	if src != "" {
+		fsys = oneFile{fsys, name, src}
+	}
+	r, err := recipe.Load(ctx, name, recipe.Options{Kinds: builtins.Kinds(), Constructors: builtins.Constructors(), Facts: f, FS: fsys, Values: values})
+	if err != nil {
+		return nil, err
+	}
+	return r.Graph, nil
+}
+
+// oneFile is a catalog in which one file has another text.
+type oneFile struct {
+	fs.FS
+	name, text string
+}
+
+func (o oneFile) Open(name string) (fs.File, error) {
+	if name != o.name {
+		return o.FS.Open(name)
+	}
+	dir, err := os.MkdirTemp("", "recipe")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "f"), []byte(o.text), 0o600); err != nil {
+		return nil, err
+	}
+	return os.Open(filepath.Join(dir, "f"))
+}
+
+func (r *rig) plan(name, src string, values map[string]string) (*engine.Plan, error) {
+	r.t.Helper()
+	f := r.facts()
+	g, err := load(r.t.Context(), f, name, src, values)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Build(r.t.Context(), g, r.host, f, plan.Options{Kinds: builtins.Kinds()})
+}
+
+func (r *rig) mustPlan(name, src string, values map[string]string) *engine.Plan {
+	r.t.Helper()
+	p, err := r.plan(name, src, values)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return p
+}
+
+// run plans and executes.
+func (r *rig) run(name, src string, values map[string]string, o exec.Options) (exec.Summary, error) {
+	r.t.Helper()
+	p, err := r.plan(name, src, values)
+	if err != nil {
+		return exec.Summary{}, err
+	}
+	return exec.Run(r.t.Context(), p, r.host, o)
+}
+
+func (r *rig) mustRun(name, src string, values map[string]string) exec.Summary {
+	r.t.Helper()
+	s, err := r.run(name, src, values, exec.Options{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+// mutations returns the programs that may have changed the node since mark.
+func (r *rig) mutations(mark int) []string {
+	var out []string
+	for _, e := range r.lab.Log()[mark:] {
+		line := strings.Join(e.Argv, " ")
+		// A batch keeps answers in a directory of its own while it runs.
+		if e.Mutating && !strings.Contains(line, "/tmp/tmp.") && e.Argv[0] != "mktemp" && line != "> /dev/null" {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// files returns all files of the node's /etc/pve, /var/lib and /run by path.
+func (r *rig) files(dirs ...string) map[string]string {
+	r.t.Helper()
+	all := map[string]string{}
+	for _, dir := range dirs {
+		root := filepath.Join(r.lab.Root(), dir)
+		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+			// pmxcfs makes .vmlist anew whenever it is read.
+			if err != nil || !d.Type().IsRegular() || d.Name() == ".vmlist" {
+				return err
+			}
+			data, err := os.ReadFile(p)
+			all["/"+strings.TrimPrefix(p, r.lab.Root()+"/")] = string(data)
+			return err
+		})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	return all
+}
+
+func shipped(t *testing.T) []string {
+	t.Helper()
+	names, err := fs.Glob(recipes.FS, "*.star")
+	if err != nil || len(names) < 3 {
+		t.Fatalf("recipes: %v %v", names, err)
+	}
+	return names
+}
+
+func source(t *testing.T, name string) string {
+	t.Helper()
+	data, err := fs.ReadFile(recipes.FS, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
