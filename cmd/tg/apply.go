@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tengil/tengil/cmd/tg/ui"
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/exec"
+	"github.com/tengil/tengil/engine/plan"
+	"github.com/tengil/tengil/engine/record"
+)
+
+// A job is a plan that was shown and is now to be carried out.
+type job struct {
+	shown  *engine.Plan
+	again  func(context.Context) (*engine.Plan, error) // makes it anew, under the lock
+	record *record.Record                              // nil: the node is to remember nothing new
+	forget bool                                        // the node is to forget the app, if nothing of it stays
+	style  ui.Style
+	typed  string // the command line, for the hint and the lock
+}
+
+func addApplyFlags(cmd *cobra.Command, yes *bool, events *string) {
+	cmd.Flags().BoolVarP(yes, "yes", "y", false, "do not ask")
+	cmd.Flags().StringVar(events, "events", "", "json: write every event as a line of JSON on standard output")
+	if err := cmd.RegisterFlagCompletionFunc("events", completeWords("json")); err != nil {
+		panic(err) // the flag is defined right above
+	}
+}
+
+func watchStyle(events string) (ui.Style, error) {
+	switch events {
+	case "":
+		return ui.Auto, nil
+	case "json":
+		return ui.Events, nil
+	}
+	return ui.Auto, usagef("--events is %q; wanted json", events)
+}
+
+// consent asks whether to go on. Where nobody can answer, --yes must have.
+func (s *session) consent(ctx context.Context, yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	ok, err := s.term.Confirm(ctx, question)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		ok, err = false, nil // Ctrl-D is no yes
+		s.notef("\n")
+	}
+	switch {
+	case errors.Is(err, ui.ErrNobody):
+		return usagef("nobody to ask %q: this is no terminal\n  hint: to go ahead without asking, add --yes", question)
+	case err != nil:
+		return err
+	case !ok:
+		s.notef("nothing was changed\n")
+		return statusError(exitFailed)
+	}
+	return nil
+}
+
+// apply carries out what was shown and nothing else: under the app's lock the
+// plan is made anew, and only if it is still the same is it executed.
+func (s *session) apply(ctx context.Context, host *node, j job) error {
+	lock, err := s.hold(ctx, host, j)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	p, err := j.again(ctx)
+	if err != nil {
+		return err
+	}
+	if !plan.Same(p, j.shown) {
+		return engine.WithHint(fmt.Errorf("%s changed after the plan was shown; nothing was done", host.Name()),
+			"look at the new plan:\n    "+j.typed)
+	}
+	if err := remember(ctx, host, j.record); err != nil {
+		return err
+	}
+
+	watcher := ui.NewWatcher(s.term, p, j.style, nil)
+	var sum exec.Summary
+	var runErr error
+	watcher.During(func(events func(engine.Event)) {
+		sum, runErr = exec.Run(ctx, p, host, exec.Options{Events: events, Cut: s.stop.cut})
+	})
+	if j.forget && runErr == nil {
+		runErr = forget(ctx, host, p)
+	}
+	if j.record != nil {
+		j.record.Outputs = plainOutputs(sum.Outputs)
+		// What was done is remembered also when the rest was called off.
+		if err := remember(context.WithoutCancel(ctx), host, j.record); err != nil {
+			runErr = errors.Join(runErr, err)
+		}
+	}
+	return s.finish(host, p, j, watcher.Phases(), sum, runErr)
+}
+
+// hold takes the app's lock.
+func (s *session) hold(ctx context.Context, host *node, j job) (io.Closer, error) {
+	app := j.shown.App.Name
+	lock, err := host.Hold(ctx, engine.Lock{Path: record.LockPath(app), Holder: s.who() + ", " + j.typed, Since: time.Now().UTC()})
+	var locked *engine.LockedError
+	if !errors.As(err, &locked) {
+		return lock, err
+	}
+	holder := locked.Holder
+	if holder == "" {
+		holder = "someone"
+	}
+	since := ""
+	if !locked.Since.IsZero() {
+		since = " since " + locked.Since.Local().Format("15:04:05 on 2006-01-02")
+	}
+	return nil, engine.WithHint(fmt.Errorf("%s on %s is being changed by %s%s", app, host.Name(), holder, since),
+		"wait until that has ended and run it again; a session that breaks off frees the lock")
+}
+
+// who names the person at this machine.
+func (s *session) who() string {
+	user := s.getenv("USER")
+	if user == "" {
+		user = "uid " + fmt.Sprint(os.Getuid())
+	}
+	machine, err := os.Hostname()
+	if err != nil {
+		return user
+	}
+	return user + "@" + machine
+}
+
+// remember writes the app's record; r nil is nothing to remember.
+func remember(ctx context.Context, host engine.Host, r *record.Record) error {
+	if r == nil {
+		return nil
+	}
+	f := r.File()
+	f.Audit = &engine.Audit{Time: time.Now().UTC(), App: r.App, Argv: []string{"write", f.Name}}
+	if err := host.WriteFile(ctx, f); err != nil {
+		return fmt.Errorf("write the record of %s on %s: %w", r.App, host.Name(), err)
+	}
+	return nil
+}
+
+// forget removes the app's record once nothing of the app is left. What else lies
+// beside it belongs to the kinds; its directory goes with the last of it.
+func forget(ctx context.Context, host engine.Host, p *engine.Plan) error {
+	if slices.ContainsFunc(p.Orphans, func(o engine.Orphan) bool { return o.Keep }) {
+		return nil
+	}
+	file := record.PrivFile(p.App.Name, "record.json")
+	remove := []string{"rm", "-f", "--", file}
+	_, err := host.Run(ctx, engine.Cmd{Argv: remove, Audit: &engine.Audit{Time: time.Now().UTC(), App: p.App.Name, Argv: remove}})
+	if err != nil {
+		return err
+	}
+	_, err = host.Run(ctx, engine.Cmd{Argv: []string{"rmdir", "--", path.Dir(file)}})
+	var exit *engine.ExitError
+	if errors.As(err, &exit) {
+		return nil // not empty, or not there
+	}
+	return err
+}
+
+// plainOutputs returns those that are known and not secret.
+func plainOutputs(outs []engine.PlanOutput) map[string]string {
+	plain := map[string]string{}
+	for _, o := range outs {
+		if o.Value.IsKnown() && !o.Value.IsSecret() {
+			plain[o.Name] = o.Value.Reveal()
+		}
+	}
+	return plain
+}
+
+// finish shows how a run ended: outputs and times, and what failed last of all,
+// with what to type next.
+func (s *session) finish(host *node, p *engine.Plan, j job, phases []ui.Phase, sum exec.Summary, runErr error) error {
+	r := resultOf(host, p, sum.Outcomes, sum.Outputs, sum.Took)
+	r.Phases = phases
+	switch {
+	case j.style == ui.Events: // the events have said it all
+	case s.json():
+		if err := s.term.JSON(r); err != nil {
+			return err
+		}
+	default:
+		s.tellEnd(p, r, phases, sum)
+	}
+	s.tellRounds(host)
+	if runErr == nil {
+		return nil
+	}
+	interrupted := errors.Is(runErr, context.Canceled) && s.stop.caught()
+	s.tellFailures(runErr, sum.Outcomes, j.typed, interrupted)
+	if interrupted {
+		return statusError(exitInterrupted)
+	}
+	return statusError(exitFailed)
+}
+
+func (s *session) tellEnd(p *engine.Plan, r result, phases []ui.Phase, sum exec.Summary) {
+	word := s.term.Good("done")
+	if r.Failed > 0 || r.Skipped > 0 {
+		word = s.term.Bad("not done")
+	}
+	times := ""
+	if len(phases) > 0 {
+		times = s.term.Quiet(" (" + ui.PhaseLine(phases) + ")")
+	}
+	s.printf("\n%s: %s in %s%s\n", s.term.Strong(p.App.Name), word, ui.Took(sum.Took), times)
+	if r.Failed == 0 && r.Skipped == 0 {
+		s.tellOutputs(p.App.Name, sum.Outputs)
+	}
+}
+
+// skippedSteps returns the steps that did not happen because others failed.
+func skippedSteps(outcomes []exec.Outcome) []string {
+	told := map[engine.StepID]bool{}
+	for _, o := range outcomes {
+		if o.Err != nil {
+			told[o.Node.Step()] = true
+		}
+	}
+	var names []string
+	for _, o := range outcomes {
+		if step := o.Node.Step(); o.Cause != "" && !told[step] {
+			told[step] = true
+			names = append(names, string(step))
+		}
+	}
+	return names
+}
+
+// tellFailures writes each failure, then what did not happen because of them,
+// then what to do.
+func (s *session) tellFailures(err error, outcomes []exec.Outcome, typed string, interrupted bool) {
+	for _, e := range flatten(err) {
+		if interrupted && errors.Is(e, context.Canceled) {
+			continue
+		}
+		s.notef("\n")
+		s.term.Failure(withProgram(e))
+	}
+	if skipped := skippedSteps(outcomes); len(skipped) > 0 {
+		s.notef("\nnot done because of that: %s\n", strings.Join(skipped, ", "))
+	}
+	if interrupted {
+		s.notef("\ninterrupted; what was done stays. To go on:\n    %s\n", typed)
+		return
+	}
+	s.notef("\nwhat was done stays. To go on from there:\n    %s\n", typed)
+}

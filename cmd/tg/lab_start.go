@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/lab"
+)
+
+// labStart makes the lab run until it is stopped, in the background, and returns
+// when it answers.
+func (s *session) labStart(ctx context.Context, f labFlags) error {
+	dir, err := s.labDir()
+	if err != nil {
+		return err
+	}
+	at, running := lab.Find(dir)
+	if running {
+		if err := f.fits(dir, at); err != nil {
+			return err
+		}
+		if at.Term == lab.UntilIdle {
+			running, err = keepLab(ctx, dir, at.PID)
+		}
+	}
+	if err == nil && !running {
+		at, err = s.labSpawn(ctx, dir, f)
+	}
+	if err == nil {
+		err = f.fits(dir, at) // another start may have been faster
+	}
+	if err != nil {
+		return err
+	}
+	s.notef("%s\n", lab.StandInNotice)
+	if running {
+		s.printf("lab runs already: Proxmox VE %s, process %d\n", at.PVE, at.PID)
+		return nil
+	}
+	s.printf("lab started: Proxmox VE %s, process %d\n", at.PVE, at.PID)
+	s.printf("to use it:\n    export TG_HOST=lab\n")
+	return nil
+}
+
+// fits refuses a running lab that is another than the flags ask for.
+func (f labFlags) fits(dir string, at lab.Endpoint) error {
+	switch {
+	case f.pve != "" && f.pve != at.PVE:
+		return engine.WithHint(fmt.Errorf("the lab in %q is Proxmox VE %s, not %s", dir, at.PVE, f.pve),
+			"to make a new one:\n    tg lab stop && tg lab reset && tg lab start --pve "+f.pve)
+	case f.gpu != "" && f.gpu != at.GPU:
+		return engine.WithHint(fmt.Errorf("the lab in %q has GPU %q, not %q", dir, at.GPU, f.gpu),
+			"to make a new one:\n    tg lab stop && tg lab reset && tg lab start --gpu "+f.gpu)
+	case f.pull && !at.Pull:
+		return engine.WithHint(fmt.Errorf("the lab in %q runs already, with stand-in images only", dir),
+			"to start it again:\n    tg lab stop && tg lab start --pull")
+	}
+	return nil
+}
+
+func (s *session) labServeCmd() *cobra.Command {
+	var f labFlags
+	cmd := &cobra.Command{
+		Use:    "serve",
+		Short:  "Run the lab in this process",
+		Hidden: true, // what runs in the background
+		Args:   exactly(),
+		RunE:   func(cmd *cobra.Command, _ []string) error { return s.labServe(cmd.Context(), f) },
+	}
+	addLabFlags(cmd, &f)
+	cmd.Flags().DurationVar(&f.idle, "idle", 0, "end when nobody has used it for so long")
+	return cmd
+}
+
+// labServe runs the lab in this process until it is interrupted or, with an idle
+// time, nobody uses it. With one, that another process runs it is just as well.
+func (s *session) labServe(ctx context.Context, f labFlags) error {
+	dir, err := s.labDir()
+	if err != nil {
+		return err
+	}
+	asked, release := catchLabSignals(f.idle)
+	defer release()
+	term := lab.UntilStopped
+	if f.idle > 0 {
+		term = lab.UntilIdle
+	}
+	l, err := lab.Open(ctx, lab.Options{Dir: dir, PVE: f.pve, GPU: f.gpu, Pull: f.pull, Term: term, Log: s.log()})
+	var used *lab.InUseError
+	if errors.As(err, &used) && used.Endpoint.PID != 0 && f.idle > 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.printf("lab: Proxmox VE %s at %s; Ctrl-C stops it\n", l.Endpoint().PVE, l.Endpoint().Addr)
+	return errors.Join(stayLab(ctx, l, f.idle, asked), l.Close())
+}
+
+// stayLab returns when the lab is to end.
+func stayLab(ctx context.Context, l *lab.Lab, idle time.Duration, asked <-chan labAsk) error {
+	var look <-chan time.Time
+	if idle > 0 {
+		tick := time.NewTicker(min(time.Second, idle))
+		defer tick.Stop()
+		look = tick.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look:
+			if l.Retire(idle) {
+				return nil
+			}
+		case ask := <-asked:
+			if ask == labLeave && l.Retire(0) {
+				return nil
+			}
+			if ask == labKeep {
+				look = nil
+				if err := l.Keep(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}

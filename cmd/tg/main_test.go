@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tengil/tengil/engine/lab"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected files in the scripts")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tg": main})
+}
+
+// TestScripts are the specification of the command line. Each script has a lab of
+// its own, which is opened for each command and keeps its state between them.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		UpdateScripts:       *update,
+		Setup: func(e *testscript.Env) error {
+			dir := filepath.Join(e.WorkDir, "lab")
+			e.Defer(func() { stopLab(t, dir) })
+			home := filepath.Join(e.WorkDir, "home")
+			e.Setenv("HOME", home)
+			e.Setenv("TG_LAB_DIR", dir)
+			e.Setenv("USER", "ben")
+			e.Setenv("TERM", "xterm")
+			return os.Mkdir(home, 0o700)
+		},
+	})
+}
+
+// stopLab ends the lab that a script started and, having failed, did not stop.
+func stopLab(t *testing.T, dir string) {
+	at, running := lab.Find(dir)
+	if !running {
+		return
+	}
+	gone := func() bool { _, on := lab.Find(dir); return !on }
+	if err := stopProcess(context.Background(), at.PID, gone); err != nil {
+		t.Error(err)
+	}
+}

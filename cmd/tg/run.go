@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tengil/tengil/cmd/tg/ui"
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/plan"
+	"github.com/tengil/tengil/engine/record"
+)
+
+// Run flags.
+type runFlags struct {
+	values string // file
+	yes    bool
+	events string
+}
+
+func (s *session) runCmd() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run RECIPE [key=value…]",
+		Short: "Bring an application to what its recipe says",
+		Long: `Show what would be changed on the node, ask, and make it so.
+
+RECIPE is a file, or the name of a recipe of the catalog (tg recipes list).
+Options of the recipe follow as key=value; tg recipes show RECIPE lists them.`,
+		Example: `  tg run immich
+  tg run ./immich.star pool=tank gpu=none
+  tg run immich --yes --events json`,
+		Args:              atLeast("RECIPE"),
+		ValidArgsFunction: s.completeRecipeArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.run(cmd.Context(), args[0], args[1:], f)
+		},
+	}
+	cmd.Flags().StringVar(&f.values, "values", "", "file with option values: a JSON object, or lines key=value")
+	addApplyFlags(cmd, &f.yes, &f.events)
+	return cmd
+}
+
+// run brings an application to what its recipe says.
+func (s *session) run(ctx context.Context, name string, options []string, f runFlags) error {
+	style, err := watchStyle(f.events)
+	if err != nil {
+		return err
+	}
+	o, err := s.open(ctx, choice{name, options, f.values}, "") // round trip 1
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	p, err := o.plan(ctx) // round trips 2 and 3
+	if err != nil {
+		return err
+	}
+	if p.Empty() {
+		return s.nothingToDo(o.host, p, style)
+	}
+	s.showPlan(p, style)
+	if err := s.sameSource(ctx, o.host, p, f.yes); err != nil {
+		return err
+	}
+	if err := errors.Join(p.Refused()...); err != nil {
+		return err
+	}
+	if err := s.consent(ctx, f.yes, "Apply?"); err != nil {
+		return err
+	}
+	words := []string{"run", name}
+	if f.values != "" {
+		words = append(words, "--values", f.values)
+	}
+	return s.apply(ctx, o.host, job{
+		shown:  p,
+		again:  o.plan,
+		record: recordOf(o.recipe.Graph.App),
+		style:  style,
+		typed:  s.line(append(words, options...)...),
+	})
+}
+
+// sameSource looks whether the app that the plan removes something of was
+// deployed from this recipe: two recipes of one name would destroy each other's
+// containers. A person is told and asked as always; a script is refused.
+func (s *session) sameSource(ctx context.Context, host *node, p *engine.Plan, yes bool) error {
+	removes := func(o engine.Orphan) bool { return !o.Keep }
+	if !slices.ContainsFunc(p.Orphans, removes) {
+		return nil
+	}
+	a, err := host.Batch(ctx, []engine.Ask{engine.AskGlob(record.PrivGlob(p.App.Name))})
+	if err != nil {
+		return err
+	}
+	was, err := record.Read(a, p.App.Name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && was.Source == p.App.Source {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	told := fmt.Sprintf("%s was deployed from %s; this is %s, and it removes what it does not have", p.App.Name, was.Source, p.App.Source)
+	if yes {
+		return engine.WithHint(errors.New(told), "if that is meant, run it without --yes and agree; if not, give the recipe another name")
+	}
+	s.notef("%s\n", s.term.Bad(told))
+	return nil
+}
+
+// recordOf returns what the node is to remember of the app.
+func recordOf(app engine.App) *record.Record {
+	return &record.Record{App: app.Name, Source: app.Source, Digest: app.Digest, Options: app.Options, Updated: time.Now().UTC()}
+}
+
+// nothingToDo says so, and what the app has to offer.
+func (s *session) nothingToDo(host *node, p *engine.Plan, style ui.Style) error {
+	if s.json() || style == ui.Events {
+		return s.term.JSON(resultOf(host, p, nil, p.Outputs, 0))
+	}
+	s.printf("nothing to do: %s is as the recipe says\n", s.term.Strong(p.App.Name))
+	s.tellOutputs(p.App.Name, p.Outputs)
+	s.tellRounds(host)
+	return nil
+}
+
+// tellRounds tells, with --verbose, how often the node was asked.
+func (s *session) tellRounds(host *node) {
+	if n, ok := host.rounds(); ok && s.verbose {
+		s.notef("%d round trips to %s\n", n, host.Name())
+	}
+}
+
+// showPlan shows what would be done: on standard output, or on standard error
+// where standard output is for programs.
+func (s *session) showPlan(p *engine.Plan, style ui.Style) {
+	if s.json() || style == ui.Events {
+		fmt.Fprint(s.term.Err, plan.Text(p))
+		return
+	}
+	s.term.Plan(plan.Text(p))
+}

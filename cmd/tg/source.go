@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/recipes"
+)
+
+// A source is where a recipe was found.
+type source struct {
+	file  fs.FS  // the recipe and what it loads
+	name  string // within file: "immich.star"
+	label string // as the user knows it: a path, or "catalog:immich"
+	close func() error
+}
+
+// ownCatalog is the name by which any recipe loads from the catalog in tg:
+// load("@tengil//lib/postgres.star", …).
+const ownCatalog = "tengil"
+
+// find looks a recipe up: a file of that name first, then the catalog.
+func (s *session) find(name string) (*source, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && info.IsDir():
+		if strings.ContainsRune(name, os.PathSeparator) {
+			return nil, fmt.Errorf("%q is a directory; wanted a recipe, a file that ends in .star", name)
+		}
+	case err == nil:
+		return fromFile(name)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	return fromCatalog(name)
+}
+
+// fromFile opens a recipe of the user. Its catalog is its directory, and no
+// symbolic link leads out of that.
+func fromFile(name string) (*source, error) {
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	return &source{file: root.FS(), name: filepath.Base(name), label: name, close: root.Close}, nil
+}
+
+// fromCatalog finds a recipe that ships with tg, by its name with or without .star.
+func fromCatalog(name string) (*source, error) {
+	app := strings.TrimSuffix(name, ".star")
+	if fs.ValidPath(app) && !strings.Contains(app, "/") {
+		if _, err := fs.Stat(recipes.FS, app+".star"); err == nil {
+			return &source{file: recipes.FS, name: app + ".star", label: "catalog:" + app, close: func() error { return nil }}, nil
+		}
+	}
+	names, err := catalogNames()
+	if err != nil {
+		return nil, err
+	}
+	if near := nearest(app, names); near != "" {
+		return nil, fmt.Errorf("there is no recipe %q, neither as a file nor in the catalog (did you mean %q?)", name, near)
+	}
+	return nil, engine.WithHint(fmt.Errorf("there is no recipe %q, neither as a file nor in the catalog", name),
+		"to see what there is:\n    tg recipes list")
+}
+
+// catalogNames lists the recipes that ship with tg.
+func catalogNames() ([]string, error) {
+	files, err := fs.Glob(recipes.FS, "*.star")
+	if err != nil {
+		return nil, err
+	}
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(f, ".star")
+	}
+	return files, nil
+}
