@@ -1,0 +1,53 @@
+# tengil: make help lists the targets.
+
+GO ?= go
+FUZZTIME ?= 30s
+export CGO_ENABLED ?= 0
+
+.PHONY: help setup build demo test exhaust check race bench fuzz docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## check for Go and fetch the modules; on Debian also what the tests use if it is there
+	@$(GO) version >/dev/null 2>&1 || { echo "tengil needs Go 1.26 or later: https://go.dev/doc/install" >&2; exit 1; }
+	$(GO) mod download
+	@.ci/packages
+
+build: ## build ./tg
+	$(GO) build -trimpath -o tg ./cmd/tg
+
+demo: build ## deploy Immich on the lab node: no Proxmox, no root, no network needed
+	./tg run --host lab --yes immich
+
+test: ## all tests
+	$(GO) test -parallel 8 -timeout 15m ./...
+
+exhaust: ## faults at every command of every case, on every release; takes a while
+	EXHAUSTIVE=1 $(GO) test -parallel 8 -timeout 60m ./builtins ./recipes
+
+race: ## all tests with the race detector (needs a C compiler), faults at fewer points
+	CGO_ENABLED=1 $(GO) test -race -short -parallel 8 -timeout 20m ./...
+
+check: ## what a change must pass: format, vet, staticcheck, race detector, tidy modules
+	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "not gofmt-clean:"; echo "$$out"; exit 1; } >&2
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	$(MAKE) race
+
+bench: ## the claims about speed, each against a named alternative; see docs/performance.md
+	@.ci/packages bench
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 10m ./cmd/tg
+
+fuzz: ## every fuzz target for FUZZTIME
+	@$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z]+' "$$dir"/*_test.go 2>/dev/null | cut -d' ' -f2); do \
+	    echo "$$dir $$f"; (cd "$$dir" && $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .) || exit 1; \
+	  done; done
+
+docs: build ## write docs/reference.md anew
+	./tg docs --markdown > docs/reference.md
+
+clean: ## remove what was built
+	rm -f tg
