@@ -145,10 +145,14 @@ func removeContainer(ctx context.Context, h engine.Host, app string, vmid int, r
 		return err
 	}
 	// A stop applies what was pending, which may be one more volume.
-	if conf, err = readConfig(ctx, h, vmid); err == nil {
-		err = refuseVolumes(conf, vmid)
+	conf, err = readConfig(ctx, h, vmid)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	if err != nil {
+		return err
+	}
+	if err := refuseVolumes(conf, vmid); err != nil {
 		return err
 	}
 	report(fmt.Sprintf("destroying CT %d", vmid), 0, 0)

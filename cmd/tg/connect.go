@@ -67,16 +67,6 @@ func onNode() bool {
 type node struct {
 	engine.Host
 	choices engine.Choices
-	close   func() error // of what was opened besides the connection; may be nil
-}
-
-// Close ends the connection, and the lab if it was opened for this command.
-func (n *node) Close() error {
-	err := n.Host.Close()
-	if n.close != nil {
-		err = errors.Join(err, n.close())
-	}
-	return err
 }
 
 // rounds returns how many times the node was asked; ok is false when the host
