@@ -28,6 +28,25 @@ type Choices struct {
 	Templates  string `json:"templates,omitempty"`  // for archives (content vztmpl)
 	Bridge     string `json:"bridge,omitempty"`     // "vmbr0"
 	Nameserver string `json:"nameserver,omitempty"` // blank-separated
+	// Data says where data lives on a node without ZFS: an absolute directory, or
+	// a storage's name for Proxmox volumes; "" for ZFS.
+	Data string `json:"data,omitempty"`
+	// Range is where containers get fixed IPv4 addresses from, first and last with
+	// the network's prefix length: "192.168.1.200-192.168.1.249/24"; "" for DHCP.
+	Range   string `json:"range,omitempty"`
+	Gateway string `json:"gateway,omitempty"` // of Range
+	// Limits are how much of one class of work runs at once; 0 is tengil's default.
+	Limits Limits `json:"limits,omitzero"`
+	// Mirrors name, by registry, the registry to pull from in its place:
+	// {"docker.io": "mirror.lan:5000"}. Images keep their own names and digests.
+	Mirrors map[string]string `json:"mirrors,omitempty"`
+}
+
+// Limits bound how much of one class of work runs on a host at once.
+type Limits struct {
+	Downloads int `json:"downloads,omitempty"`
+	Unpacks   int `json:"unpacks,omitempty"`
+	Starts    int `json:"starts,omitempty"`
 }
 
 // A Pool is a ZFS pool.
