@@ -66,7 +66,7 @@ func onNode() bool {
 // A node is a host that is connected, with what is known of it.
 type node struct {
 	engine.Host
-	choices engine.Choices
+	target
 }
 
 // rounds returns how many times the node was asked; ok is false when the host
@@ -98,11 +98,16 @@ func (s *session) connect(ctx context.Context) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.connectTo(ctx, t)
+}
+
+// connectTo opens a host.
+func (s *session) connectTo(ctx context.Context, t target) (*node, error) {
 	switch t.address {
 	case labName:
 		return s.connectLab(ctx, t)
 	case "":
-		return &node{Host: sshhost.Local(sshhost.Options{Log: s.log()}), choices: t.choices}, nil
+		return &node{Host: sshhost.Local(sshhost.Options{Log: s.log()}), target: t}, nil
 	}
 	o := s.sshOptions(ctx)
 	if t.name != t.address {
@@ -112,7 +117,7 @@ func (s *session) connect(ctx context.Context) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &node{Host: h, choices: t.choices}, nil
+	return &node{Host: h, target: t}, nil
 }
 
 // connectLab connects to the lab. One that does not run is started in the
@@ -131,7 +136,7 @@ func (s *session) connectLab(ctx context.Context, t target) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &node{Host: h, choices: t.choices}, nil
+	return &node{Host: h, target: t}, nil
 }
 
 // labDir returns where the lab is kept.

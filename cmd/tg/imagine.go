@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"io/fs"
 
 	"github.com/tengil/tengil/builtins"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/recipe"
-	"github.com/tengil/tengil/recipes"
 )
 
 // imagine evaluates a recipe for a node that does not exist, to tell what it
@@ -24,8 +22,9 @@ func imagine(ctx context.Context, src *source, given map[string]string) (*recipe
 			Facts:        imagined(),
 			FS:           src.file,
 			Source:       src.label,
+			Dir:          src.dir,
 			Values:       values,
-			Catalogs:     map[string]fs.FS{ownCatalog: recipes.FS},
+			Catalogs:     src.otherCatalogs(),
 		})
 		missing := orDeclared(err)
 		if len(missing) == 0 {

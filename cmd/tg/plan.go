@@ -18,6 +18,7 @@ import (
 type planFlags struct {
 	values   string // file
 	facts    string // file
+	out      string // file
 	exitCode bool
 }
 
@@ -29,10 +30,14 @@ func (s *session) planCmd() *cobra.Command {
 		Long: `Show what tg run would change on the node, and change nothing.
 
 With --facts, no node is asked: the plan is for an empty node of which the file
-tells the facts, as JSON (tg doctor --facts prints those of a node).`,
+tells the facts, as JSON (tg doctor --facts prints those of a node).
+
+With --out, the plan is also written to a file, with the recipe, all that it loads
+and the values of its options. tg run FILE carries out that plan and no other.`,
 		Example: `  tg plan immich
   tg plan immich --output json
-  tg plan ./immich.star --facts node.json`,
+  tg plan ./immich.star --facts node.json
+  tg plan immich --out immich.plan`,
 		Args:              atLeast("RECIPE"),
 		ValidArgsFunction: s.completeRecipeArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,6 +46,7 @@ tells the facts, as JSON (tg doctor --facts prints those of a node).`,
 	}
 	cmd.Flags().StringVar(&f.values, "values", "", "file with option values: a JSON object, or lines key=value")
 	cmd.Flags().StringVar(&f.facts, "facts", "", "file with a node's facts, instead of a node")
+	cmd.Flags().StringVar(&f.out, "out", "", "file to write the plan to, for tg run FILE")
 	cmd.Flags().BoolVar(&f.exitCode, "exit-code", false, "end with status 3 if there is something to do")
 	return cmd
 }
@@ -49,6 +55,14 @@ tells the facts, as JSON (tg doctor --facts prints those of a node).`,
 func (s *session) plan(ctx context.Context, name string, options []string, f planFlags) error {
 	if f.facts != "" && s.host != "" {
 		return usagef("--facts is instead of a node; leave --host out")
+	}
+	if f.out != "" {
+		if f.facts != "" {
+			return usagef("a plan for a file of facts cannot be carried out; leave --out or --facts out")
+		}
+		if err := mayWritePlan(f.out); err != nil {
+			return err
+		}
 	}
 	o, err := s.open(ctx, choice{name, options, f.values}, f.facts)
 	if err != nil {
@@ -65,6 +79,11 @@ func (s *session) plan(ctx context.Context, name string, options []string, f pla
 	s.tellRounds(o.host)
 	if err := errors.Join(p.Refused()...); err != nil {
 		return err
+	}
+	if f.out != "" {
+		if err := s.writePlan(o, p, f.out); err != nil {
+			return err
+		}
 	}
 	if f.exitCode && !p.Empty() {
 		return statusError(exitChanges)

@@ -26,15 +26,19 @@ type runFlags struct {
 func (s *session) runCmd() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run RECIPE [key=value…]",
+		Use:   "run RECIPE|PLAN [key=value…]",
 		Short: "Bring an application to what its recipe says",
 		Long: `Show what would be changed on the node, ask, and make it so.
 
 RECIPE is a file, or the name of a recipe of the catalog (tg recipes list).
-Options of the recipe follow as key=value; tg recipes show RECIPE lists them.`,
+Options of the recipe follow as key=value; tg recipes show RECIPE lists them.
+
+A file that tg plan --out wrote is carried out as it is, or not at all if the node
+has changed since. Host, recipe and options are in it.`,
 		Example: `  tg run immich
   tg run ./immich.star pool=tank gpu=none
-  tg run immich --yes --events json`,
+  tg run immich --yes --events json
+  tg run immich.plan`,
 		Args:              atLeast("RECIPE"),
 		ValidArgsFunction: s.completeRecipeArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,6 +56,11 @@ func (s *session) run(ctx context.Context, name string, options []string, f runF
 	if err != nil {
 		return err
 	}
+	if data, isPlan, err := planData(name); err != nil {
+		return err
+	} else if isPlan {
+		return s.runPlan(ctx, name, data, options, f, style)
+	}
 	o, err := s.open(ctx, choice{name, options, f.values}, "") // round trip 1
 	if err != nil {
 		return err
@@ -61,29 +70,41 @@ func (s *session) run(ctx context.Context, name string, options []string, f runF
 	if err != nil {
 		return err
 	}
-	if p.Empty() {
-		return s.nothingToDo(o.host, p, style)
+	words := []string{"run", name}
+	if f.values != "" {
+		words = append(words, "--values", f.values)
 	}
-	s.showPlan(p, style)
-	if err := s.sameSource(ctx, o.host, p, f.yes); err != nil {
+	return s.carryOut(ctx, o, p, carry{style: style, yes: f.yes, typed: s.line(append(words, options...)...)})
+}
+
+// A carry is how a plan is carried out.
+type carry struct {
+	style ui.Style
+	yes   bool
+	typed string // the command line, for the hint and the lock
+}
+
+// carryOut shows the plan, asks, and does it.
+func (s *session) carryOut(ctx context.Context, o *opened, p *engine.Plan, c carry) error {
+	if p.Empty() {
+		return s.nothingToDo(o.host, p, c.style)
+	}
+	s.showPlan(p, c.style)
+	if err := s.sameSource(ctx, o.host, p, c.yes); err != nil {
 		return err
 	}
 	if err := errors.Join(p.Refused()...); err != nil {
 		return err
 	}
-	if err := s.consent(ctx, f.yes, "Apply?"); err != nil {
+	if err := s.consent(ctx, c.yes, "Apply?"); err != nil {
 		return err
-	}
-	words := []string{"run", name}
-	if f.values != "" {
-		words = append(words, "--values", f.values)
 	}
 	return s.apply(ctx, o.host, job{
 		shown:  p,
 		again:  o.plan,
 		record: recordOf(o.recipe.Graph.App),
-		style:  style,
-		typed:  s.line(append(words, options...)...),
+		style:  c.style,
+		typed:  c.typed,
 	})
 }
 

@@ -16,8 +16,11 @@ import (
 type source struct {
 	file  fs.FS  // the recipe and what it loads
 	name  string // within file: "immich.star"
+	dir   string // of a file: as the user named it, for positions; "" for none
 	label string // as the user knows it: a path, or "catalog:immich"
-	close func() error
+	// catalogs are what load("@name//…") resolves in; nil means those of tg.
+	catalogs map[string]fs.FS
+	close    func() error
 }
 
 // ownCatalog is the name by which any recipe loads from the catalog in tg:
@@ -43,11 +46,20 @@ func (s *session) find(name string) (*source, error) {
 // fromFile opens a recipe of the user. Its catalog is its directory, and no
 // symbolic link leads out of that.
 func fromFile(name string) (*source, error) {
+	if _, isPlan, err := planData(name); err != nil {
+		return nil, err
+	} else if isPlan {
+		return nil, errIsPlan(name)
+	}
 	root, err := os.OpenRoot(filepath.Dir(name))
 	if err != nil {
 		return nil, err
 	}
-	return &source{file: root.FS(), name: filepath.Base(name), label: name, close: root.Close}, nil
+	dir := filepath.Dir(name)
+	if dir == "." {
+		dir = ""
+	}
+	return &source{file: root.FS(), name: filepath.Base(name), dir: filepath.ToSlash(dir), label: name, close: root.Close}, nil
 }
 
 // fromCatalog finds a recipe that ships with tg, by its name with or without .star.
@@ -67,6 +79,14 @@ func fromCatalog(name string) (*source, error) {
 	}
 	return nil, engine.WithHint(fmt.Errorf("there is no recipe %q, neither as a file nor in the catalog", name),
 		"to see what there is:\n    tg recipes list")
+}
+
+// otherCatalogs returns what the recipe loads from by name.
+func (src *source) otherCatalogs() map[string]fs.FS {
+	if src.catalogs != nil {
+		return src.catalogs
+	}
+	return map[string]fs.FS{ownCatalog: recipes.FS}
 }
 
 // catalogNames lists the recipes that ship with tg.

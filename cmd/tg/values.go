@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/tengil/tengil/cmd/tg/ui"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/recipe"
-	"github.com/tengil/tengil/recipes"
 )
 
 // parseValues reads key=value arguments over those of a file; "" is no file.
@@ -103,8 +101,9 @@ func (s *session) load(ctx context.Context, src *source, facts *engine.Facts, va
 		Facts:        facts,
 		FS:           src.file,
 		Source:       src.label,
+		Dir:          src.dir,
 		Values:       values,
-		Catalogs:     map[string]fs.FS{ownCatalog: recipes.FS},
+		Catalogs:     src.otherCatalogs(),
 		Print:        func(pos engine.Pos, text string) { s.notef("%s: %s\n", pos, text) },
 	}
 	for {

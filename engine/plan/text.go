@@ -35,13 +35,20 @@ func symbolOf(a engine.Action) string {
 
 // A view is a plan by step, as both forms show it.
 type view struct {
-	App     string              `json:"app"`
-	Host    string              `json:"host"`
-	Steps   []*stepView         `json:"steps"`
-	Remove  []orphanView        `json:"remove,omitempty"`
-	Keep    []orphanView        `json:"keep,omitempty"`
-	Outputs []engine.PlanOutput `json:"outputs,omitempty"`
-	Summary map[string]int      `json:"summary"`
+	App     string         `json:"app"`
+	Host    string         `json:"host"`
+	Steps   []*stepView    `json:"steps"`
+	Remove  []orphanView   `json:"remove,omitempty"`
+	Keep    []orphanView   `json:"keep,omitempty"`
+	Outputs []outputView   `json:"outputs,omitempty"`
+	Summary map[string]int `json:"summary"`
+}
+
+// An outputView is an output as it is shown: masked where it is secret.
+type outputView struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	Doc   string `json:"doc,omitempty"`
 }
 
 type stepView struct {
@@ -81,7 +88,10 @@ func (o orphanView) text() string {
 const unchanged = "unchanged"
 
 func viewOf(p *engine.Plan) *view {
-	v := &view{App: p.App.Name, Host: p.Host, Steps: []*stepView{}, Outputs: p.Outputs, Summary: map[string]int{}}
+	v := &view{App: p.App.Name, Host: p.Host, Steps: []*stepView{}, Summary: map[string]int{}}
+	for _, o := range p.Outputs {
+		v.Outputs = append(v.Outputs, outputView{o.Name, o.Value.String(), o.Doc})
+	}
 	byID := map[engine.StepID]*stepView{}
 	for _, n := range p.Nodes {
 		s := byID[n.Step.ID]

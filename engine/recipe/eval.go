@@ -82,7 +82,7 @@ func (ev *evaluation) runRecipe(src source) error {
 		return err
 	}
 	if !ev.declared {
-		return &engine.Error{Pos: engine.Pos{File: src.String(), Line: 1, Col: 1},
+		return &engine.Error{Pos: engine.Pos{File: ev.shown(src), Line: 1, Col: 1},
 			Err:  fmt.Errorf("a recipe starts with recipe(name = …), and this file has none"),
 			Hint: "a file of functions for other recipes is loaded by them, not run"}
 	}
@@ -141,7 +141,11 @@ func (ev *evaluation) finish(from string) (*Recipe, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Recipe{Graph: g, Options: ev.options, Outputs: ev.outputs, Requires: ev.requires, Files: ev.files}, nil
+	bundle := Bundle{}
+	for name, data := range ev.content {
+		bundle[name] = string(data)
+	}
+	return &Recipe{Graph: g, Options: ev.options, Outputs: ev.outputs, Requires: ev.requires, Files: ev.files, Bundle: bundle}, nil
 }
 
 // digest is a sha256 over the names and contents of all files read, sorted by

@@ -29,6 +29,14 @@ func (s source) String() string {
 	return "@" + s.catalog + "//" + s.path
 }
 
+// shown is the name of a file in positions: as people find it from where they are.
+func (ev *evaluation) shown(src source) string {
+	if src.catalog == "" && ev.o.Dir != "" {
+		return path.Join(ev.o.Dir, src.path)
+	}
+	return src.String()
+}
+
 // A module is a loaded file; each is evaluated once.
 type module struct {
 	globals starlark.StringDict
@@ -150,10 +158,11 @@ func (ev *evaluation) compile(src source) (*starlark.Program, error) {
 	}
 	ev.files = append(ev.files, src.String())
 	ev.content[src.String()] = data
-	if err := checkSource(src.String(), data); err != nil {
+	shown := ev.shown(src)
+	if err := checkSource(shown, data); err != nil {
 		return nil, err
 	}
-	f, err := dialect().Parse(src.String(), data, 0)
+	f, err := dialect().Parse(shown, data, 0)
 	if err != nil {
 		return nil, syntaxError(err)
 	}

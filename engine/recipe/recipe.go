@@ -34,6 +34,9 @@ type Options struct {
 	FS fs.FS
 	// Source is the recipe as the user named it, for App.Source; "" means name.
 	Source string
+	// Dir is put before the paths of files of FS where positions name them: the
+	// directory of the catalog as the user wrote it; "" puts nothing.
+	Dir string
 	// Values are option values as text, from the command line or a values file.
 	Values map[string]string
 	// Catalogs are what load("@name//…") resolves in.
@@ -79,6 +82,7 @@ type Recipe struct {
 	Outputs  []engine.AppOutput // in the order declared
 	Requires []Requirement      // in the order declared; all of them are met
 	Files    []string           // everything read, the recipe first: "immich.star", "lib/x.star", "@name//x.star"
+	Bundle   Bundle             // their contents
 }
 
 // An Option is one option that a recipe declares.
