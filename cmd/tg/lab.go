@@ -13,10 +13,10 @@ import (
 )
 
 type labFlags struct {
-	pve, gpu   string
-	pull       bool
-	foreground bool
-	idle       time.Duration // 0: until it is stopped
+	pve, gpu, storage string
+	pull              bool
+	foreground        bool
+	idle              time.Duration // 0: until it is stopped
 }
 
 func (s *session) labCmd() *cobra.Command {
@@ -56,9 +56,11 @@ func (s *session) labStartCmd() *cobra.Command {
 func addLabFlags(cmd *cobra.Command, f *labFlags) {
 	cmd.Flags().StringVar(&f.pve, "pve", "", "release of a new lab: 9.1 or 9.2")
 	cmd.Flags().StringVar(&f.gpu, "gpu", "", "what a new lab has: intel, amd, nvidia or none")
+	cmd.Flags().StringVar(&f.storage, "storage", "", "what a new lab keeps data on: zfs, dir or lvmthin")
 	cmd.Flags().BoolVar(&f.pull, "pull", false, "fetch real images from real registries")
 	for name, values := range map[string]cobra.CompletionFunc{
 		"pve": completeWords("9.1", "9.2"), "gpu": completeWords("intel", "amd", "nvidia", "none"),
+		"storage": completeWords("zfs", "dir", "lvmthin"),
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(name, values); err != nil {
 			panic(err) // the flag is defined right above

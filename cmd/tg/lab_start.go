@@ -56,6 +56,9 @@ func (f labFlags) fits(dir string, at lab.Endpoint) error {
 	case f.gpu != "" && f.gpu != at.GPU:
 		return engine.WithHint(fmt.Errorf("the lab in %q has GPU %q, not %q", dir, at.GPU, f.gpu),
 			"to make a new one:\n    tg lab stop && tg lab reset && tg lab start --gpu "+f.gpu)
+	case f.storage != "" && f.storage != at.Storage:
+		return engine.WithHint(fmt.Errorf("the lab in %q has storage %q, not %q", dir, at.Storage, f.storage),
+			"to make a new one:\n    tg lab stop && tg lab reset && tg lab start --storage "+f.storage)
 	case f.pull && !at.Pull:
 		return engine.WithHint(fmt.Errorf("the lab in %q runs already, with stand-in images only", dir),
 			"to start it again:\n    tg lab stop && tg lab start --pull")
@@ -90,7 +93,7 @@ func (s *session) labServe(ctx context.Context, f labFlags) error {
 	if f.idle > 0 {
 		term = lab.UntilIdle
 	}
-	l, err := lab.Open(ctx, lab.Options{Dir: dir, PVE: f.pve, GPU: f.gpu, Pull: f.pull, Term: term, Log: s.log()})
+	l, err := lab.Open(ctx, lab.Options{Dir: dir, PVE: f.pve, GPU: f.gpu, Storage: f.storage, Pull: f.pull, Term: term, Log: s.log()})
 	var used *lab.InUseError
 	if errors.As(err, &used) && used.Endpoint.PID != 0 && f.idle > 0 {
 		return nil

@@ -24,8 +24,9 @@ type Endpoint struct {
 	User      string `json:"user"`       // root
 	ClientKey string `json:"client_key"` // file with the private key that is let in
 	PID       int    `json:"pid"`
-	PVE       string `json:"pve"` // release: 9.1 or 9.2
-	GPU       string `json:"gpu"` // intel, amd, nvidia or none
+	PVE       string `json:"pve"`     // release: 9.1 or 9.2
+	GPU       string `json:"gpu"`     // intel, amd, nvidia or none
+	Storage   string `json:"storage"` // zfs, dir or lvmthin
 	Pull      bool   `json:"pull,omitempty"`
 	Term      Term   `json:"term,omitempty"`
 }
@@ -111,6 +112,7 @@ func (k keys) endpoint(addr string, n *node) Endpoint {
 		PID:       os.Getpid(),
 		PVE:       n.release(),
 		GPU:       gpuName(n.state.GPU),
+		Storage:   storageName(n.state.Disks),
 		Pull:      n.pull,
 	}
 }

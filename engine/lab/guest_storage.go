@@ -68,10 +68,25 @@ func (n *node) volume(id string) (volume, error) {
 		return volume{}, err
 	}
 	v := volume{id: vid, store: s}
-	if s.Type == "zfspool" {
+	switch s.Type {
+	case "zfspool":
 		return n.zfsVolume(v)
+	case "lvmthin":
+		return lvmVolume(v)
 	}
 	return dirVolume(v)
+}
+
+// volumeGroup is the volume group of every lvmthin storage.
+const volumeGroup = "pve"
+
+// lvmVolume parses a volume's name as LVMPlugin.pm does.
+func lvmVolume(v volume) (volume, error) {
+	if !regexp.MustCompile(`^(vm|base)-\d+-\S+$`).MatchString(v.id.Name) {
+		return v, dief(255, "unable to parse lvm volume name '%s'", v.id.Name)
+	}
+	v.kind, v.file = "rootdir", path.Join("/dev", volumeGroup, v.id.Name)
+	return v, nil
 }
 
 // zfsVolume parses a volume's name as ZFSPoolPlugin.pm does.
@@ -112,7 +127,8 @@ func dirVolume(v volume) (volume, error) {
 }
 
 // dir returns the directory of the node that holds the files of a container's
-// volume. Those of a raw image lie beside it; a real node would loop-mount it.
+// volume. Those of a raw image or a logical volume lie beside it; a real node
+// would mount what is in it.
 func (v volume) dir() string {
 	if v.dataset != "" {
 		return v.file
@@ -146,7 +162,11 @@ func (n *node) allocate(storage string, id int, gib float64) (volume, int64, err
 	}
 	size := int64(math.Round(gib*(1<<20))) << 10 // PVE counts KiB
 	format := "%s:subvol-%d-disk-%d"
-	if s.Type != "zfspool" {
+	switch s.Type {
+	case "zfspool":
+	case "lvmthin":
+		format = "%s:vm-%d-disk-%d"
+	default:
 		format = fmt.Sprintf("%%s:%d/vm-%%d-disk-%%d.raw", id)
 	}
 	for disk := 0; ; disk++ {

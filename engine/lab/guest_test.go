@@ -20,9 +20,12 @@ type guestLab struct {
 	t *testing.T
 }
 
-func newGuestLab(t *testing.T) *guestLab {
+func newGuestLab(t *testing.T) *guestLab { return openGuestLab(t, Options{}) }
+
+func openGuestLab(t *testing.T, o Options) *guestLab {
 	t.Helper()
-	l, err := Open(t.Context(), Options{Dir: t.TempDir()})
+	o.Dir = t.TempDir()
+	l, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,11 @@ type Options struct {
 	PVE string
 	// GPU is what a new lab has: "intel" (also ""), "amd", "nvidia" or "none".
 	GPU string
+	// Storage is where a new lab keeps root file systems and data: "zfs" (also ""),
+	// "dir", where the storage local takes both archives and root file systems, or
+	// "lvmthin", as the installer sets up a disk without ZFS. The last two have no
+	// pool.
+	Storage string
 	// Pull lets the node's skopeo fetch what the lab does not have from real
 	// registries.
 	Pull bool

@@ -136,6 +136,14 @@ func (n *node) volumesOf(id int) []string {
 			n.mu.Unlock()
 			continue
 		}
+		if s.Type == "lvmthin" {
+			for _, r := range n.logicalVolumes(s) {
+				if r.owner == id {
+					out = append(out, r.id)
+				}
+			}
+			continue
+		}
 		list, _ := n.readDir(path.Join(s.Path, "images", fmt.Sprint(id))) // none is like an empty one
 		for _, e := range list {
 			if !e.IsDir() {

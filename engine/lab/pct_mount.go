@@ -36,17 +36,25 @@ func (c *guestCall) changeLock(change func(conf *pve.Config) error) error {
 	return c.node.writeConfig(c.id, conf)
 }
 
-// pctMount mounts the root of a container on the node and locks the config.
+// pctMount mounts the root of a container on the node and locks the config. The
+// lock comes first and stays if the mount fails (pct.pm, mount).
 func pctMount(c *guestCall) error {
 	err := c.changeLock(func(conf *pve.Config) error {
 		if err := checkLock(conf); err != nil {
 			return err
 		}
-		mounts, err := c.node.findMounts(conf)
-		if err != nil {
+		conf.Options["lock"] = "mounted"
+		if err := c.node.writeConfig(c.id, conf); err != nil {
 			return err
 		}
-		conf.Options["lock"] = "mounted"
+		mounts, err := c.node.findMounts(conf)
+		if err != nil {
+			fmt.Fprintln(c.warn, "mounting container failed")
+			return err
+		}
+		if err := c.checkpoint(); err != nil {
+			return err
+		}
 		if err := c.node.bind(mounts[0].Source, lxcRoot(c.id)); err != nil {
 			return err
 		}

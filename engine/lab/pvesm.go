@@ -92,9 +92,12 @@ type contentRow struct {
 // content lists the volumes of a storage.
 func (n *node) content(s engine.Storage) []contentRow {
 	var out []contentRow
-	if s.Type == "zfspool" {
+	switch s.Type {
+	case "zfspool":
 		out = n.zfsContent(s)
-	} else {
+	case "lvmthin":
+		out = n.logicalVolumes(s)
+	default:
 		for _, e := range n.dirFiles(path.Join(s.Path, "template/cache")) {
 			format := regexp.MustCompile(`(?i)\.tar(\.(gz|xz|zst|bz2))?$`).FindString(e.name)
 			if format == "" {
@@ -139,6 +142,18 @@ func (n *node) dirImages(s engine.Storage) []contentRow {
 					id: id.String(), format: strings.TrimPrefix(path.Ext(e.name), "."), kind: "rootdir", size: e.size, ctime: e.changed, owner: owner,
 				})
 			}
+		}
+	}
+	return out
+}
+
+// logicalVolumes lists the volumes of containers in an lvmthin storage.
+func (n *node) logicalVolumes(s engine.Storage) []contentRow {
+	var out []contentRow
+	for _, e := range n.dirFiles(path.Join("/dev", volumeGroup)) {
+		id := pve.VolID{Storage: s.Name, Name: e.name}
+		if owner := id.Owner(); owner > 0 {
+			out = append(out, contentRow{id: id.String(), format: "raw", kind: "rootdir", size: e.size, ctime: e.changed, owner: owner})
 		}
 	}
 	return out
@@ -218,6 +233,9 @@ func pvesmStatus(c *guestCall) error {
 // dirStorageSize is the size of the file system below a directory storage.
 const dirStorageSize = 94 << 30
 
+// thinPoolSize is the size of an lvmthin storage. What is in it is not counted.
+const thinPoolSize = 348 << 30
+
 // storageSpace returns the size and use of a storage in bytes.
 func (n *node) storageSpace(s engine.Storage) (total, used int64) {
 	if s.Type == "zfspool" {
@@ -227,6 +245,9 @@ func (n *node) storageSpace(s engine.Storage) (total, used int64) {
 		}
 		used = v.used(s.Pool)
 		return v.available(s.Pool) + used, used
+	}
+	if s.Type == "lvmthin" {
+		return thinPoolSize, 0
 	}
 	for _, e := range n.dirFiles(path.Join(s.Path, "template/cache")) {
 		used += e.size

@@ -89,6 +89,10 @@ func (n *node) seed(o Options) error {
 	if err != nil {
 		return err
 	}
+	storages, err := storageCfg(o.Storage)
+	if err != nil {
+		return err
+	}
 	// What an earlier start that was cut off has left is begun anew.
 	for _, name := range []string{"root", "zfs", "covered"} {
 		if err := os.RemoveAll(filepath.Join(n.dir, name)); err != nil {
@@ -96,9 +100,10 @@ func (n *node) seed(o Options) error {
 		}
 	}
 	n.state = newState()
-	n.state.PVE, n.state.GPU = r.container, o.GPU
+	n.state.PVE, n.state.GPU, n.state.Disks = r.container, o.GPU, o.Storage
 	n.pve = r.container
 	maps.Copy(files, freshFiles())
+	files["/etc/pve/storage.cfg"] = storages
 	for _, d := range freshDirs() {
 		if err := os.MkdirAll(n.host(d), 0o755); err != nil {
 			return err
@@ -117,6 +122,9 @@ func (n *node) seed(o Options) error {
 	for name, mode := range map[string]os.FileMode{"/root": 0o700, "/tmp": 0o1777, "/run/lock": 0o1777} {
 		n.setOwner(name, owner{Mode: mode})
 	}
+	if storageName(o.Storage) != "zfs" {
+		return nil
+	}
 	return n.seedZFS()
 }
 
@@ -134,6 +142,9 @@ func (n *node) wake(o Options) error {
 	}
 	if o.GPU != "" && o.GPU != gpuName(n.state.GPU) {
 		return fmt.Errorf("it has GPU %q, not %q: reset it to change that", gpuName(n.state.GPU), o.GPU)
+	}
+	if have := storageName(n.state.Disks); o.Storage != "" && o.Storage != have {
+		return fmt.Errorf("it has storage %q, not %q: reset it to change that", have, o.Storage)
 	}
 	if _, err := modelled(n.pve); err != nil {
 		return err

@@ -44,8 +44,7 @@ func freshFiles() map[string]string {
 		"/etc/subgid":                 "root:100000:65536\n",
 		"/etc/network/interfaces": "auto lo\niface lo inet loopback\n\niface nic0 inet manual\n\n" +
 			"auto vmbr0\niface vmbr0 inet static\n\taddress 10.10.10.1/24\n\tbridge-ports nic0\n\tbridge-stp off\n\tbridge-fd 0\n",
-		"/etc/pve/storage.cfg": "dir: local\n\tpath /var/lib/vz\n\tcontent iso,vztmpl,backup,import\n\n" +
-			"zfspool: local-zfs\n\tpool rpool/data\n\tsparse\n\tcontent images,rootdir\n\n",
+		"/etc/fstab":                            "# <file system> <mount point> <type> <options> <dump> <pass>\nproc /proc proc defaults 0 0\n",
 		"/etc/pve/datacenter.cfg":               "keyboard: en-us\n",
 		"/etc/pve/user.cfg":                     "user:root@pam:1:0:::root@localhost::\n",
 		"/sys/class/net/vmbr0/bridge/bridge_id": "8000.bc2411f0a1b2\n",
@@ -59,6 +58,28 @@ func freshFiles() map[string]string {
 		"/dev/null": "", "/dev/zero": "", "/dev/random": "", "/dev/urandom": "", "/dev/tty": "", "/dev/full": "",
 		"/dev/kvm": "", "/dev/fuse": "", "/dev/net/tun": "",
 	}
+}
+
+// storageName is the storage that Options.Storage means.
+func storageName(option string) string {
+	if option == "" {
+		return "zfs"
+	}
+	return option
+}
+
+// storageCfg is the storage.cfg of a fresh node.
+func storageCfg(option string) (string, error) {
+	const local = "dir: local\n\tpath /var/lib/vz\n\tcontent iso,vztmpl,backup,import"
+	switch storageName(option) {
+	case "zfs":
+		return local + "\n\nzfspool: local-zfs\n\tpool rpool/data\n\tsparse\n\tcontent images,rootdir\n\n", nil
+	case "dir":
+		return local + ",images,rootdir\n\n", nil
+	case "lvmthin":
+		return local + "\n\nlvmthin: local-lvm\n\tthinpool data\n\tvgname " + volumeGroup + "\n\tcontent rootdir,images\n\n", nil
+	}
+	return "", fmt.Errorf("no storage %q: there are zfs, dir and lvmthin", option)
 }
 
 // kernelRelease is what uname -r says.

@@ -13,6 +13,7 @@ import (
 type state struct {
 	PVE    string              `json:"pve"` // version of pve-container
 	GPU    string              `json:"gpu"`
+	Disks  string              `json:"disks,omitempty"` // as Options.Storage
 	Guests map[int]*guestState `json:"guests"`
 	ZFS    zfsState            `json:"zfs"`
 	Units  map[string]*unit    `json:"units"`

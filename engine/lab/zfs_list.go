@@ -98,7 +98,7 @@ func zfsList(p *proc) int {
 	}
 	v := p.node.zfsView()
 	for _, c := range append(slices.Clone(columns), o["s"]...) {
-		if _, ok := v.get(v.names[0], c); !ok {
+		if !v.knows(c) {
 			return p.failf(2, "bad property list: invalid property '%s'\nusage:\n\tlist [-Hp] [-j [--json-int]] [-r|-d max] ...", c)
 		}
 	}
@@ -123,6 +123,15 @@ func zfsList(p *proc) int {
 	}
 	p.table(columns, rows, o.has("H"))
 	return exit
+}
+
+// knows reports whether there is such a property; without a dataset any name is taken.
+func (v *zfsView) knows(prop string) bool {
+	if len(v.names) == 0 {
+		return true
+	}
+	_, ok := v.get(v.names[0], prop)
+	return ok
 }
 
 // sort orders names by properties, numbers as numbers.
@@ -207,7 +216,7 @@ func zfsGet(p *proc) int {
 	v := p.node.zfsView()
 	props := strings.Split(args[0], ",")
 	for _, prop := range props {
-		if _, ok := v.get(v.names[0], prop); !ok && prop != "all" {
+		if !v.knows(prop) && prop != "all" {
 			return p.failf(2, "bad property list: invalid property '%s'\n%s", prop, usage)
 		}
 	}

@@ -52,6 +52,12 @@ func zpoolList(p *proc) int {
 		}
 		rows = append(rows, row)
 	}
+	if len(v.Pools) == 0 && len(names) == 0 {
+		if !o.has("H") {
+			fmt.Fprintln(p.stdout, "no pools available")
+		}
+		return 0
+	}
 	p.table(columns, rows, o.has("H"))
 	return exit
 }
@@ -85,11 +91,16 @@ func (v *zfsView) poolValue(l pool, column string, exact bool) (string, bool) {
 }
 
 func zpoolStatus(p *proc) int {
-	if slices.Contains(p.argv, "-x") {
+	if slices.Contains(p.argv, "-x") && len(p.node.zfsView().Pools) > 0 {
 		fmt.Fprintln(p.stdout, "all pools are healthy")
 		return 0
 	}
-	for _, l := range p.node.zfsView().Pools {
+	pools := p.node.zfsView().Pools
+	if len(pools) == 0 {
+		fmt.Fprintln(p.stdout, "no pools available")
+		return 0
+	}
+	for _, l := range pools {
 		fmt.Fprintf(p.stdout, "  pool: %s\n state: ONLINE\nconfig:\n\n\tNAME        STATE     READ WRITE CKSUM\n"+
 			"\t%-10s  ONLINE       0     0     0\n\nerrors: No known data errors\n", l.Name, l.Name)
 	}
