@@ -3,7 +3,10 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A Pos is a place in a recipe; the zero Pos means "not from a recipe".
@@ -31,8 +34,13 @@ type Error struct {
 	Hint string // what the reader can do; "" if there is nothing useful
 }
 
+// maxCause is how many bytes of a cause Error shows. Causes repeat what was got,
+// which may be a megabyte of a recipe or what a program printed.
+const maxCause = 1000
+
 // Error returns the message in the order where, which step, what was being done,
-// what happened, called from, hint.
+// what happened, called from, hint. What happened is cut to maxCause and made
+// harmless, see Shown.
 func (e *Error) Error() string {
 	var b strings.Builder
 	for _, s := range []string{e.Pos.String(), string(e.Step), e.Op} {
@@ -40,12 +48,38 @@ func (e *Error) Error() string {
 			b.WriteString(s + ": ")
 		}
 	}
-	b.WriteString(e.Err.Error())
+	b.WriteString(Shown(e.Err.Error(), maxCause))
 	for _, v := range e.Via {
 		b.WriteString("\n  called from " + v.String())
 	}
 	if e.Hint != "" {
 		b.WriteString("\n  hint: " + strings.ReplaceAll(e.Hint, "\n", "\n      "))
+	}
+	return b.String()
+}
+
+// Shown returns s for people to read: of more than max bytes the middle is left
+// out, and what is no printable character, tab or line end is escaped as in Go.
+func Shown(s string, max int) string {
+	if len(s) > max {
+		head, tail := max*2/3, max/3
+		s = strings.ToValidUTF8(s[:head], "") + fmt.Sprintf(" …%d bytes left out… ", len(s)-head-tail) + strings.ToValidUTF8(s[len(s)-tail:], "")
+	}
+	plain := func(r rune) bool { return unicode.IsPrint(r) || r == '\n' || r == '\t' }
+	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD"):
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case plain(r):
+			b.WriteRune(r)
+		default:
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
 	}
 	return b.String()
 }

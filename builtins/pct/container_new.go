@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tengil/tengil/builtins/bind"
@@ -92,6 +93,13 @@ func (c *container) fillImage(a engine.Args) error {
 	return nil
 }
 
+// Sizes above these are taken for mistakes: more than a node can have, they would
+// only fail later or mean "no limit".
+const (
+	maxMemory = 64 * engine.TiB   // what a kernel for amd64 can address
+	maxDisk   = 1024 * engine.TiB // of a root file system
+)
+
 func (c *container) fillResources(a engine.Args) error {
 	c.hostname = a.String("hostname")
 	if c.hostname == "" {
@@ -113,12 +121,20 @@ func (c *container) fillResources(a engine.Args) error {
 	switch {
 	case c.memory < 16*engine.MiB:
 		return engine.ArgErrorf("memory", "got %s; Proxmox needs at least 16M", c.memory)
+	case c.memory > maxMemory:
+		return engine.ArgErrorf("memory", "got %s, wanted at most %s", c.memory, maxMemory)
 	case c.memory%engine.MiB != 0:
 		return engine.ArgErrorf("memory", "got %d bytes, wanted whole M", int64(c.memory))
+	case c.swap > maxMemory:
+		return engine.ArgErrorf("swap", "got %s, wanted at most %s", c.swap, maxMemory)
 	case c.swap < 0 || c.swap%engine.MiB != 0:
 		return engine.ArgErrorf("swap", "got %d bytes, wanted whole M", int64(c.swap))
 	case c.disk < engine.GiB || c.disk%engine.GiB != 0:
 		return engine.ArgErrorf("disk", "got %s, wanted whole G, at least 1G", c.disk)
+	case c.disk > maxDisk:
+		return engine.ArgErrorf("disk", "got %s, wanted at most %s", c.disk, maxDisk)
+	case c.shm > maxMemory:
+		return engine.ArgErrorf("shm", "got %s, wanted at most %s", c.shm, maxMemory)
 	case a.Has("shm") && c.shm < engine.MiB:
 		return engine.ArgErrorf("shm", "got %s, wanted at least 1M", c.shm)
 	}
@@ -151,8 +167,11 @@ func (c *container) fillMounts(a engine.Args) error {
 			return engine.ArgErrorf("mounts", "%v", err)
 		}
 		m := mountWant{target: path.Clean(e.Key)}
-		if seen[m.target] || m.target == "/" {
-			return engine.ArgErrorf("mounts", "%q is mounted twice or is the root", e.Key)
+		switch {
+		case m.target == "/":
+			return engine.ArgErrorf("mounts", "%q is the root file system, which is made of the image; mount below it", e.Key)
+		case seen[m.target]:
+			return engine.ArgErrorf("mounts", "%q is given twice", m.target)
 		}
 		seen[m.target] = true
 		want, err := mountOf(e.Value)
@@ -197,6 +216,19 @@ func (c *container) fillEnv(a engine.Args) error {
 
 var numericUser = regexp.MustCompile(`^[0-9]{1,5}(:[0-9]{1,5})?$`)
 
+// validUser reports whether s is UID or UID:GID with ids that a container has.
+func validUser(s string) bool {
+	if !numericUser.MatchString(s) {
+		return false
+	}
+	for id := range strings.SplitSeq(s, ":") {
+		if n, err := strconv.Atoi(id); err != nil || n > bind.MaxID {
+			return false
+		}
+	}
+	return true
+}
+
 func (c *container) fillProcess(a engine.Args) error {
 	c.entrypoint, c.hasEntrypoint = a.Strings("entrypoint"), a.Has("entrypoint")
 	c.cmd, c.hasCmd = a.Strings("cmd"), a.Has("cmd")
@@ -208,9 +240,14 @@ func (c *container) fillProcess(a engine.Args) error {
 			return engine.ArgErrorf("entrypoint", "%v", err)
 		}
 	}
+	for i, word := range c.cmd {
+		if r, at := pve.ControlChars(word); at >= 0 {
+			return engine.ArgErrorf("cmd", "word %d, %q, holds the control character %U at byte %d, which Proxmox cannot store", i+1, word, r, at)
+		}
+	}
 	c.user, c.workdir = a.String("user"), a.String("workdir")
-	if a.Has("user") && !numericUser.MatchString(c.user) {
-		return engine.ArgErrorf("user", "got %q, wanted numbers, UID or UID:GID", c.user)
+	if a.Has("user") && !validUser(c.user) {
+		return engine.ArgErrorf("user", "got %q, wanted numbers from 0 to %d, UID or UID:GID", c.user, bind.MaxID)
 	}
 	if c.user != "" && !c.gates.ImageUser {
 		return engine.ArgErrorf("user", "needs pve-container 6.1.0, this node has %s", c.facts.Packages["pve-container"])
@@ -270,6 +307,11 @@ func (c *container) fillDevices(a engine.Args) error {
 		}
 		c.devices = append(c.devices, d)
 	}
+	for _, f := range a.Strings("features") {
+		if name, _, _ := strings.Cut(f, "="); !slices.Contains(featureNames, name) {
+			return engine.ArgErrorf("features", "no feature %q%s; there are %s", name, engine.DidYouMean(name, featureNames), strings.Join(featureNames, ", "))
+		}
+	}
 	features, err := pve.ParseFeatures(joinFeatures(a.Strings("features")))
 	if err != nil {
 		return engine.ArgErrorf("features", "%v", err)
@@ -286,6 +328,9 @@ func (c *container) fillDevices(a engine.Args) error {
 	}
 	return nil
 }
+
+// featureNames are what Config.pm knows as $features_desc.
+var featureNames = []string{"force_rw_sys", "fuse", "keyctl", "mknod", "mount", "nesting"}
 
 var capability = regexp.MustCompile(`^[a-z][a-z_]{2,30}$`)
 
@@ -356,7 +401,9 @@ func (c *container) fillRaw(a engine.Args) error {
 }
 
 func (c *container) fillReady(a engine.Args) error {
-	c.timeout = a.Duration("ready_timeout")
+	if c.timeout = a.Duration("ready_timeout"); c.timeout <= 0 {
+		return engine.ArgErrorf("ready_timeout", "got %s, wanted more than 0", c.timeout)
+	}
 	if v := a.Object("ready"); v != nil {
 		p, ok := v.(probe.Probe)
 		if !ok {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/pve"
 )
 
 // HTTPReady returns the constructor http_ready.
@@ -48,6 +49,9 @@ func newHTTP(c engine.Call) (any, error) {
 	}
 	if p.path == "" || !c.Args.Has("path") {
 		p.path = "/"
+	}
+	if r, at := pve.ControlChars(p.path); at >= 0 {
+		return nil, engine.ArgErrorf("path", "%q holds the control character %U at byte %d", p.path, r, at)
 	}
 	if _, err := url.ParseRequestURI(p.path); err != nil || !strings.HasPrefix(p.path, "/") {
 		return nil, engine.ArgErrorf("path", "wanted a path that starts with /, got %q", p.path)

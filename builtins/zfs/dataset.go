@@ -166,6 +166,9 @@ func checkProperty(name, value string) error {
 	if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_:.") != "" || strings.HasPrefix(name, ".") {
 		return fmt.Errorf("%q is no name of a property", name)
 	}
+	if known := pve.ZFSProperties(); !strings.Contains(name, ":") && !slices.Contains(known, name) {
+		return fmt.Errorf("ZFS has no property %q%s that can be set; see man zfsprops", name, engine.DidYouMean(name, known))
+	}
 	if _, i := pve.ControlChars(value); i >= 0 || strings.Contains(value, "\t") || value == "" {
 		return fmt.Errorf("%s is %q; wanted text without control characters", name, value)
 	}

@@ -45,7 +45,7 @@ func (d *Device) set(key, value string) (err error) {
 	case "deny-write":
 		d.DenyWrite, err = ParseBool(value)
 	default:
-		err = fmt.Errorf("unknown key in %q", value)
+		err = fmt.Errorf("unknown key, with the value %q; there are deny-write, gid, mode, path, uid", value)
 	}
 	return err
 }

@@ -105,6 +105,17 @@ func checkComponent(part string) error {
 	return nil
 }
 
+// ZFSProperties returns the native properties of a file system that can be set
+// (zfsprops(7) of OpenZFS 2.2 to 2.4), sorted. Those of users hold a colon.
+func ZFSProperties() []string {
+	return strings.Fields(`aclinherit aclmode acltype atime canmount casesensitivity checksum compression context
+		copies dedup defaultgroupobjquota defaultgroupquota defaultprojectobjquota defaultprojectquota defaultuserobjquota
+		defaultuserquota defcontext devices direct dnodesize encryption exec filesystem_limit fscontext keyformat keylocation
+		logbias longname mlslabel mountpoint nbmand normalization overlay pbkdf2iters prefetch primarycache quota readonly
+		recordsize redundant_metadata refquota refreservation relatime reservation rootcontext secondarycache setuid sharenfs
+		sharesmb snapdir snapshot_limit special_small_blocks sync utf8only version vscan xattr zoned`)
+}
+
 // PoolOf returns the pool of a dataset.
 func PoolOf(dataset string) string {
 	pool, _, _ := strings.Cut(dataset, "/")

@@ -103,7 +103,7 @@ func unknownParamError(params []engine.Param, name string) error {
 	for i, p := range params {
 		names[i] = p.Name
 	}
-	if hint := didYouMean(name, names); hint != "" {
+	if hint := engine.DidYouMean(name, names); hint != "" {
 		return fmt.Errorf("unknown parameter %q%s", name, hint)
 	}
 	return fmt.Errorf("unknown parameter %q; there are %s", name, strings.Join(names, ", "))

@@ -96,7 +96,7 @@ func toString(v starlark.Value, want string) (string, error) {
 func choice(p engine.Param, v starlark.Value) (string, error) {
 	s, err := toString(v, "a string")
 	if err == nil && len(p.Choices) > 0 && !slices.Contains(p.Choices, s) {
-		err = fmt.Errorf("want one of %s, got %q%s", quotedList(p.Choices), s, didYouMean(s, p.Choices))
+		err = fmt.Errorf("want one of %s, got %q%s", quotedList(p.Choices), s, engine.DidYouMean(s, p.Choices))
 	}
 	return s, err
 }

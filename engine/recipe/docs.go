@@ -59,7 +59,7 @@ func Help(name string, kinds []engine.Kind, constructors []engine.Constructor) (
 			return d.text(), nil
 		}
 	}
-	if hint := didYouMean(name, names); hint != "" {
+	if hint := engine.DidYouMean(name, names); hint != "" {
 		return "", fmt.Errorf("there is no recipe function %q%s", name, hint)
 	}
 	return "", fmt.Errorf("there is no recipe function %q; there are %s", name, strings.Join(names, ", "))

@@ -119,7 +119,7 @@ func (ev *evaluation) missingOptions() error {
 	}
 	for _, name := range ev.unusedValues() {
 		// A misspelt name is the likelier cause than an option left out.
-		if nearest(name, ev.optionNames()) != "" {
+		if engine.Nearest(name, ev.optionNames()) != "" {
 			return ev.unknownOption(name)
 		}
 	}

@@ -117,7 +117,7 @@ func (ev *evaluation) read(src source) ([]byte, error) {
 	if src.catalog != "" {
 		var ok bool
 		if root, ok = ev.o.Catalogs[src.catalog]; !ok {
-			return nil, fmt.Errorf("load: there is no catalog %q%s", src.catalog, didYouMean(src.catalog, slices.Sorted(maps.Keys(ev.o.Catalogs))))
+			return nil, fmt.Errorf("load: there is no catalog %q%s", src.catalog, engine.DidYouMean(src.catalog, slices.Sorted(maps.Keys(ev.o.Catalogs))))
 		}
 	}
 	f, err := root.Open(src.path)
@@ -128,12 +128,15 @@ func (ev *evaluation) read(src source) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", src, err)
 	}
 	defer f.Close()
+	if fi, err := f.Stat(); err == nil && fi.IsDir() {
+		return nil, fmt.Errorf("%s is a directory; wanted a file", src)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, int64(ev.meter.FileSize)+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", src, err)
 	}
 	if len(data) > int(ev.meter.FileSize) {
-		return nil, fmt.Errorf("%s is larger than %s", src, ev.meter.FileSize)
+		return nil, fmt.Errorf("%s is larger than %s, which is the most that a file of a recipe may have", src, ev.meter.FileSize)
 	}
 	return data, nil
 }
@@ -216,7 +219,7 @@ func (ev *evaluation) undefined(msg string) string {
 	if m == nil {
 		return msg
 	}
-	if hint := didYouMean(m[1], ev.publicNames()); hint != "" {
+	if hint := engine.DidYouMean(m[1], ev.publicNames()); hint != "" {
 		return fmt.Sprintf("undefined: %s%s", m[1], hint)
 	}
 	return msg

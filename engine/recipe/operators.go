@@ -7,6 +7,8 @@ import (
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
+
+	"github.com/tengil/tengil/engine"
 )
 
 // operators returns the functions that rewrite puts in place of operators.
@@ -259,7 +261,7 @@ func fieldOf(x starlark.HasAttrs, name string) (starlark.Value, error) {
 	v, err := x.Attr(name)
 	var missing starlark.NoSuchAttrError
 	if err == nil && v == nil || errors.As(err, &missing) {
-		return nil, fmt.Errorf("%s has no .%s%s", x.Type(), name, didYouMean(name, x.AttrNames()))
+		return nil, fmt.Errorf("%s has no .%s%s", x.Type(), name, engine.DidYouMean(name, x.AttrNames()))
 	}
 	return v, err
 }

@@ -191,7 +191,7 @@ func (ev *evaluation) parse(o Option, text string) (optionValue, error) {
 		return optionValue{}, err
 	}
 	if len(o.Choices) > 0 && !slices.Contains(o.Choices, v.text) {
-		return optionValue{}, fmt.Errorf("want one of %s, got %q%s", quotedList(o.Choices), text, didYouMean(text, o.Choices))
+		return optionValue{}, fmt.Errorf("want one of %s, got %q%s", quotedList(o.Choices), text, engine.DidYouMean(text, o.Choices))
 	}
 	if o.Pattern != "" && !regexp.MustCompile(`^(?:`+o.Pattern+`)$`).MatchString(v.text) {
 		return optionValue{}, fmt.Errorf("want a value that matches %q, got %q", o.Pattern, text)
@@ -221,7 +221,7 @@ func (ev *evaluation) unusedValues() []string {
 
 func (ev *evaluation) unknownOption(name string) error {
 	names := ev.optionNames()
-	rest := didYouMean(name, names)
+	rest := engine.DidYouMean(name, names)
 	switch {
 	case rest != "":
 	case len(names) == 0:

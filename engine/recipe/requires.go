@@ -128,7 +128,7 @@ func (ev *evaluation) requireGPU(v any) (string, error) {
 	known := []string{"intel", "amd", "nvidia"}
 	for _, vendor := range vendors {
 		if !slices.Contains(known, vendor) {
-			return "", fmt.Errorf("gpu: want one of %s, got %q%s", quotedList(known), vendor, didYouMean(vendor, known))
+			return "", fmt.Errorf("gpu: want one of %s, got %q%s", quotedList(known), vendor, engine.DidYouMean(vendor, known))
 		}
 	}
 	fits := func(g engine.GPU) bool { return len(vendors) == 0 || slices.Contains(vendors, g.Vendor) }

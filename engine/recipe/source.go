@@ -26,6 +26,15 @@ func checkSource(file string, src []byte) error {
 		line := 1 + bytes.Count(src[:at], []byte("\n"))
 		return &engine.Error{Pos: engine.Pos{File: file, Line: line, Col: 1}, Err: errors.New("the line is not valid UTF-8")}
 	}
+	if at := strings.IndexFunc(string(src), misleads); at >= 0 {
+		r, _ := utf8.DecodeRune(src[at:])
+		line, start := 1+bytes.Count(src[:at], []byte("\n")), bytes.LastIndexByte(src[:at], '\n')+1
+		err := fmt.Errorf("the file holds the character %U, which editors do not show as it is read; in a string write %s", r, escape(r))
+		if r == '\ufeff' {
+			err = errors.New("the file holds a byte order mark; save it as UTF-8 without one")
+		}
+		return &engine.Error{Pos: engine.Pos{File: file, Line: line, Col: 1 + utf8.RuneCount(src[start:at])}, Err: err}
+	}
 	lines := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(src)) // as the parser takes them
 	s := nesting{file: file, src: lines, line: 1, runs: []int{0}}
 	for s.i < len(s.src) {
@@ -41,6 +50,26 @@ func checkSource(file string, src []byte) error {
 		}
 	}
 	return nil
+}
+
+// misleads reports whether r lets a reader see something else than what is
+// evaluated: control characters, those that turn the direction of text, a byte
+// order mark.
+func misleads(r rune) bool {
+	switch {
+	case r == '\t' || r == '\n' || r == '\r':
+		return false
+	case r < ' ' || r >= 0x7f && r < 0xa0 || r == '\ufeff':
+		return true
+	}
+	return r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+}
+
+func escape(r rune) string {
+	if r < 0x100 {
+		return fmt.Sprintf(`\x%02x`, r)
+	}
+	return fmt.Sprintf(`\u%04x`, r)
 }
 
 // invalidUTF8 returns where src is not UTF-8, or -1.

@@ -34,7 +34,7 @@ func (s *step) Attr(name string) (starlark.Value, error) {
 	if len(s.attrs) == 0 {
 		return nil, fmt.Errorf("%s has no outputs", s)
 	}
-	if hint := didYouMean(name, s.AttrNames()); hint != "" {
+	if hint := engine.DidYouMean(name, s.AttrNames()); hint != "" {
 		return nil, fmt.Errorf("%s has no output %q%s", s, name, hint)
 	}
 	return nil, fmt.Errorf("%s has no output %q; it has %s", s, name, quotedList(s.AttrNames()))

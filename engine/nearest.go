@@ -1,21 +1,22 @@
-package recipe
+package engine
 
 import (
 	"fmt"
 	"strings"
 )
 
-// didYouMean returns ` (did you mean "memory"?)`, or "" if no candidate is near.
-func didYouMean(name string, candidates []string) string {
-	if n := nearest(name, candidates); n != "" {
+// DidYouMean returns ` (did you mean "memory"?)` for the end of a message, or "" if
+// no candidate is near.
+func DidYouMean(name string, candidates []string) string {
+	if n := Nearest(name, candidates); n != "" {
 		return fmt.Sprintf(" (did you mean %q?)", n)
 	}
 	return ""
 }
 
-// nearest returns the candidate that name is most likely a slip of, the first of
+// Nearest returns the candidate that name is most likely a slip of, the first of
 // equally near ones, or "" if none is near: at most a third of the letters wrong.
-func nearest(name string, candidates []string) string {
+func Nearest(name string, candidates []string) string {
 	best, bestDistance := "", 1+max(1, len(name)/3)
 	for _, c := range candidates {
 		d := distance(strings.ToLower(name), strings.ToLower(c), bestDistance)
