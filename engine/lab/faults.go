@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // A When says at which moment of a program's run a fault fires.
@@ -22,10 +23,11 @@ type Effect int
 
 // The effects.
 const (
-	Fail Effect = iota // the program ends with Fault.Exit and says Fault.Stderr
-	Cut                // every SSH connection drops; a systemd unit runs on
-	Hang               // the program does nothing more until it is ended
-	Kill               // the program ends at once, as by kill -9, and cleans up nothing
+	Fail  Effect = iota // the program ends with Fault.Exit and says Fault.Stderr
+	Cut                 // every SSH connection drops; a systemd unit runs on
+	Hang                // the program does nothing more until it is ended
+	Kill                // the program ends at once, as by kill -9, and cleans up nothing
+	Pause               // the program takes Fault.For longer, and goes on
 )
 
 // A Fault is something that goes wrong with one program, once.
@@ -37,8 +39,9 @@ type Fault struct {
 	Nth    int // the how manieth match from now, from 1; 0 is 1
 	When   When
 	Do     Effect
-	Exit   int    // of Fail; 0 is 1
-	Stderr string // of Fail
+	Exit   int           // of Fail; 0 is 1
+	Stderr string        // of Fail
+	For    time.Duration // of Pause
 }
 
 func (f *Fault) matches(argv []string) bool {
@@ -100,6 +103,8 @@ func (p *proc) fire(f *Fault) (exit int, ended bool) {
 		return exitKilled, true
 	case Kill:
 		return exitKilled, true
+	case Pause:
+		return exitKilled, !p.sleep(f.For)
 	}
 	return 0, false
 }

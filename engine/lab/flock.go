@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,14 +17,22 @@ var (
 // A lockTable knows which files of the node are locked as by flock(2). Every
 // lock of the node, whoever takes it, is in the one table.
 type lockTable struct {
-	mu   sync.Mutex
-	held map[string]*heldLock
+	mu    sync.Mutex
+	files map[string]*lockedFile
 }
 
-// A heldLock is one locked file. Waiters watch freed.
-type heldLock struct {
-	shared int // number of holders if shared, 0 if held by one alone
-	freed  chan struct{}
+// A lockedFile is a file with its holders and who waits for it, first come first
+// served as in Linux.
+type lockedFile struct {
+	holders int
+	shared  bool // the holders share it
+	queue   []*lockWaiter
+}
+
+// A lockWaiter waits for a lock; given is closed when it has it.
+type lockWaiter struct {
+	shared bool
+	given  chan struct{}
 }
 
 // lock takes the exclusive lock on the file path, which it makes if there is
@@ -38,58 +47,95 @@ func (n *node) flock(ctx context.Context, path string, wait time.Duration, share
 	if err := n.touch(path); err != nil {
 		return nil, err
 	}
+	t := &n.locks
+	w := &lockWaiter{shared: shared, given: make(chan struct{})}
+	if !t.ask(path, w, wait != 0) {
+		return nil, errBusy
+	}
 	var timeout <-chan time.Time
 	if wait > 0 {
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		timeout = t.C
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		timeout = timer.C
 	}
-	for {
-		release, freed := n.locks.try(path, shared)
-		if release != nil {
-			return release, nil
+	release := sync.OnceFunc(func() { t.release(path) })
+	var err error
+	select {
+	case <-w.given:
+		return release, nil
+	case <-timeout:
+		err = errTimedOut
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if !t.leave(path, w) {
+		release() // it was given at the last moment
+	}
+	return nil, err
+}
+
+// ask takes the lock or, if it is not to be had and queue is set, queues for it.
+func (t *lockTable) ask(path string, w *lockWaiter, queue bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.files[path]
+	if f == nil {
+		f = &lockedFile{}
+		if t.files == nil {
+			t.files = map[string]*lockedFile{}
 		}
-		if wait == 0 {
-			return nil, errBusy
+		t.files[path] = f
+	}
+	f.queue = append(f.queue, w)
+	f.serve()
+	select {
+	case <-w.given:
+		return true
+	default:
+	}
+	if !queue {
+		f.drop(w)
+	}
+	return queue
+}
+
+// serve gives the lock to those at the front of the queue that may have it.
+func (f *lockedFile) serve() {
+	for len(f.queue) > 0 {
+		w := f.queue[0]
+		if f.holders > 0 && !(f.shared && w.shared) {
+			return
 		}
-		select {
-		case <-freed:
-		case <-timeout:
-			return nil, errTimedOut
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+		f.queue = f.queue[1:]
+		f.holders++
+		f.shared = w.shared
+		close(w.given)
 	}
 }
 
-// try returns how to release the lock, or what is closed when it may be free.
-func (t *lockTable) try(path string, shared bool) (release func(), freed chan struct{}) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	h := t.held[path]
-	switch {
-	case h == nil:
-		h = &heldLock{freed: make(chan struct{})}
-		if t.held == nil {
-			t.held = map[string]*heldLock{}
-		}
-		t.held[path] = h
-	case !shared || h.shared == 0:
-		return nil, h.freed
-	}
-	if shared {
-		h.shared++
-	}
-	return sync.OnceFunc(func() { t.release(path, h) }), nil
+func (f *lockedFile) drop(w *lockWaiter) bool {
+	n := len(f.queue)
+	f.queue = slices.DeleteFunc(f.queue, func(q *lockWaiter) bool { return q == w })
+	return len(f.queue) < n
 }
 
-func (t *lockTable) release(path string, h *heldLock) {
+// leave takes a waiter out of the queue; false means that it has the lock.
+func (t *lockTable) leave(path string, w *lockWaiter) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h.shared > 1 {
-		h.shared--
-		return
+	f := t.files[path]
+	left := f.drop(w)
+	f.serve() // those behind it may share
+	return left
+}
+
+func (t *lockTable) release(path string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.files[path]
+	f.holders--
+	f.serve()
+	if f.holders == 0 && len(f.queue) == 0 {
+		delete(t.files, path)
 	}
-	delete(t.held, path)
-	close(h.freed)
 }

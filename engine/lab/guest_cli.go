@@ -69,7 +69,8 @@ type guestCall struct {
 	// warn takes what goes beside the result: standard error, but standard
 	// output within a worker (RESTEnvironment.pm fork_worker).
 	warn   io.Writer
-	worked bool // a worker was started
+	worked bool  // a worker was started
+	task   *task // the last one
 }
 
 // cli runs the command of name with its arguments and returns the exit status.
@@ -111,18 +112,6 @@ func (c *guestCall) report(err error, usage string) int {
 	}
 	fmt.Fprintln(c.stderr, err)
 	return 255
-}
-
-// worker runs what PVE does in a worker process: all it prints goes to standard
-// output, and its failure makes the exit status 255.
-func (c *guestCall) worker(work func() error) error {
-	c.warn, c.worked = c.stdout, true
-	err := work()
-	var die *cliError
-	if errors.As(err, &die) {
-		return &cliError{255, die.text}
-	}
-	return err
 }
 
 // parse reads the arguments as get_options in JSONSchema.pm does with Getopt::Long.

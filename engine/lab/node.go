@@ -9,7 +9,9 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -62,6 +64,8 @@ type proc struct {
 
 	pid   int
 	fault *Fault // fires at the program's next checkpoint
+	// caught is set by a program that catches signals and ends in its own way.
+	caught bool
 }
 
 // Exit statuses that the shell and the kernel give.
@@ -89,7 +93,7 @@ func (n *node) exec(ctx context.Context, argv, env []string, dir string, stdin i
 		ctx: ctx, node: n, argv: slices.Clone(argv), env: env, dir: dir,
 		stdin: stdin, stdout: stdout, stderr: stderr,
 	}
-	self := &process{group: groupOf(ctx), dir: dir, end: cancel}
+	self := &process{group: groupOf(ctx), dir: dir, end: cancel, args: strings.Join(argv, " ")}
 	if p.pid = n.pids.start(self); p.pid == 0 {
 		return exitKilled
 	}
@@ -100,7 +104,7 @@ func (n *node) exec(ctx context.Context, argv, env []string, dir string, stdin i
 	defer n.pids.remove(p.pid)
 	defer interruptible(parent, ctx, stdin)()
 	exit := p.run(run)
-	if sig := self.killed.Load(); sig != 0 && exit != 0 {
+	if sig := self.killed.Load(); sig != 0 && exit != 0 && !(p.caught && sig != int32(syscall.SIGKILL)) {
 		exit = 128 + int(sig)
 	}
 	n.record.add(argv, exit, !readOnly(argv))
@@ -164,7 +168,7 @@ func (p *proc) run(main program) int {
 			return status
 		}
 	}
-	if p.ctx.Err() != nil && exit != 0 {
+	if p.ctx.Err() != nil && exit != 0 && !p.caught {
 		return exitKilled
 	}
 	return exit

@@ -29,11 +29,11 @@ func pctCreate(c *guestCall) error {
 	if err := cr.reserve(); err != nil {
 		return cr.unable(err)
 	}
-	if err := c.worker(cr.run); err != nil {
+	if err := c.worker("vzcreate", cr.run); err != nil {
 		return err
 	}
 	if c.opts["start"] == "1" {
-		return c.worker(func() error { return c.startGuest(c.id) })
+		return c.worker("vzstart", func() error { return c.startGuest(c.id) })
 	}
 	return nil
 }
@@ -217,7 +217,7 @@ func (cr *creation) run() error {
 	}
 	var ended *endedError
 	if errors.As(err, &ended) {
-		if cr.ctx.Err() == nil || !cr.node.pids.powered() {
+		if cr.ctx.Err() == nil || cr.task.killed.Load() {
 			return err // killed: what is there stays
 		}
 		err = dief(255, "received interrupt")

@@ -23,7 +23,7 @@ func pctDestroy(c *guestCall) error {
 	if err := c.mayDestroy(conf); err != nil {
 		return err
 	}
-	return c.worker(func() error {
+	return c.worker("vzdestroy", func() error {
 		release, err := c.lockConfig(c.id, configLockWait)
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ func pctSnapshot(c *guestCall) error {
 	if _, err := c.node.guestConfig(c.id); err != nil {
 		return err
 	}
-	return c.locked(func(conf *pve.Config) error {
+	return c.locked("vzsnapshot", func(conf *pve.Config) error {
 		if i := snapshotAt(conf, name); i >= 0 {
 			return dief(255, "snapshot name '%s' already used", name)
 		}
@@ -72,7 +72,7 @@ func (c *guestCall) snapshotDatasets(options map[string]string) ([]string, error
 
 // pctDelSnapshot removes a snapshot.
 func pctDelSnapshot(c *guestCall) error {
-	return c.locked(func(conf *pve.Config) error {
+	return c.locked("vzdelsnapshot", func(conf *pve.Config) error {
 		i := snapshotAt(conf, c.args["snapname"])
 		if i < 0 {
 			return dief(255, "snapshot '%s' does not exist", c.args["snapname"])
@@ -111,7 +111,7 @@ func reparent(child *pve.Section, gone pve.Section) {
 // pctRollback puts config and volumes back; the description stays, and volumes
 // that came later become unused.
 func pctRollback(c *guestCall) error {
-	return c.locked(func(conf *pve.Config) error {
+	return c.locked("vzrollback", func(conf *pve.Config) error {
 		i := snapshotAt(conf, c.args["snapname"])
 		if i < 0 {
 			return dief(255, "snapshot '%s' does not exist", c.args["snapname"])

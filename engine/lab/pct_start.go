@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -15,7 +16,7 @@ func pctStart(c *guestCall) error {
 	if c.node.guest(c.id).Running {
 		return dief(255, "CT %d already running", c.id)
 	}
-	return c.worker(func() error {
+	return c.worker("vzstart", func() error {
 		if _, err := c.node.guestConfig(c.id); err != nil {
 			return err
 		}
@@ -69,6 +70,11 @@ func (c *guestCall) startGuest(id int) error {
 		return c.giveUp(err)
 	}
 	root.mounts = mounts
+	cut := c.checkpoint()
+	var failed *faultError
+	if errors.As(cut, &failed) {
+		return cut
+	}
 	b, err := c.bootInit(id, root, conf)
 	if err != nil {
 		return c.giveUp(err)
@@ -77,7 +83,7 @@ func (c *guestCall) startGuest(id int) error {
 	if c.node.health(id, conf.Get("hostname")).State == Dying {
 		c.node.endGuest(id)
 	}
-	return nil
+	return cut // systemd has started the container all the same
 }
 
 func (c *guestCall) giveUp(err error) error {

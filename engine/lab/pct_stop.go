@@ -38,10 +38,10 @@ func (c *guestCall) needRunning(what string) error {
 	return nil
 }
 
-// locked runs work in a worker under the lock of the container's config, which
+// locked runs work in a worker of a kind under the lock of the container's config, which
 // must have no lock property.
-func (c *guestCall) locked(work func(conf *pve.Config) error) error {
-	return c.worker(func() error {
+func (c *guestCall) locked(kind string, work func(conf *pve.Config) error) error {
+	return c.worker(kind, func() error {
 		release, err := c.lockConfig(c.id, configLockWait)
 		if err != nil {
 			return err
@@ -62,7 +62,7 @@ func pctStop(c *guestCall) error {
 	if err := c.needRunning("CT"); err != nil {
 		return err
 	}
-	return c.locked(func(*pve.Config) error {
+	return c.locked("vzstop", func(*pve.Config) error {
 		c.node.endGuest(c.id)
 		return nil
 	})
@@ -72,7 +72,7 @@ func pctShutdown(c *guestCall) error {
 	if err := c.needRunning("CT"); err != nil {
 		return err
 	}
-	return c.locked(func(*pve.Config) error {
+	return c.locked("vzshutdown", func(*pve.Config) error {
 		if c.node.guest(c.id).Deaf && c.opts["forceStop"] != "1" {
 			return c.didNotStop()
 		}
@@ -97,7 +97,7 @@ func pctReboot(c *guestCall) error {
 	if err := c.needRunning("VM"); err != nil {
 		return err
 	}
-	return c.locked(func(*pve.Config) error {
+	return c.locked("vzreboot", func(*pve.Config) error {
 		c.node.endGuest(c.id)
 		return c.startGuest(c.id)
 	})

@@ -110,7 +110,7 @@ func pctMoveVolume(c *guestCall) error {
 	if c.node.guest(c.id).Running && !strings.HasPrefix(key, "unused") {
 		return dief(255, "cannot move volume '%s' of a running container", key)
 	}
-	return c.worker(func() error { return c.reassign(key, to, newKey) })
+	return c.worker("move_volume", func() error { return c.reassign(key, to, newKey) })
 }
 
 // reassign takes both locks, in the order of the ids, and moves the volume.

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,12 +14,28 @@ type process struct {
 	dir    string // working directory
 	end    func()
 	killed atomic.Int32 // the signal that ended it, 0 if none did
+	args   string       // its command line; guarded by the table
+	// kill takes the place of end for SIGKILL, where those differ.
+	kill atomic.Pointer[func()]
 }
 
 // signal ends the program.
 func (r *process) signal(sig syscall.Signal) {
 	r.killed.CompareAndSwap(0, int32(sig))
+	if kill := r.kill.Load(); kill != nil && sig == syscall.SIGKILL {
+		(*kill)()
+		return
+	}
 	r.end()
+}
+
+// onKill sets what SIGKILL does; nil is what every signal does.
+func (r *process) onKill(kill func()) {
+	if kill == nil {
+		r.kill.Store(nil)
+		return
+	}
+	r.kill.Store(&kill)
 }
 
 // A group is the programs of one session, or of one unit: what kill with the
@@ -68,6 +85,35 @@ func (t *pidTable) start(r *process) int {
 	t.last++
 	t.runs[t.last] = r
 	return t.last
+}
+
+// name sets the command line of a program.
+func (t *pidTable) name(pid int, args string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.runs[pid]; r != nil {
+		r.args = args
+	}
+}
+
+// A psRow is one running program.
+type psRow struct {
+	pid  int
+	args string
+}
+
+// all returns the running programs by number.
+func (t *pidTable) all() []psRow {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []psRow
+	for pid, r := range t.runs {
+		if r.args != "" {
+			out = append(out, psRow{pid, r.args})
+		}
+	}
+	slices.SortFunc(out, func(a, b psRow) int { return a.pid - b.pid })
+	return out
 }
 
 func (t *pidTable) remove(pid int) {

@@ -7,18 +7,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // pveshTask changes something. A task's output comes first, then its id; that it
 // failed is said on standard error, and the exit status is 0 all the same.
 func (c *guestCall) pveshTask(verb string, parts []string) error {
-	run, kind, err := c.taskOf(verb, parts)
+	run, task, err := c.taskOf(verb, parts)
 	if err != nil {
 		return err
 	}
 	err = run(c)
-	if kind == "" {
+	if !task {
 		return err
 	}
 	var die *cliError
@@ -31,7 +30,7 @@ func (c *guestCall) pveshTask(verb string, parts []string) error {
 	default:
 		return err
 	}
-	upid := fmt.Sprintf("UPID:%s:%08X:%08X:%08X:%s:%d:root@pam:", c.node.name, c.pid, c.pid, time.Now().Unix(), kind, c.id)
+	upid := c.task.upid
 	if strings.HasPrefix(c.opts["output-format"], "json") {
 		upid = strconv.Quote(upid)
 	}
@@ -39,17 +38,17 @@ func (c *guestCall) pveshTask(verb string, parts []string) error {
 	return nil
 }
 
-// taskOf returns what a path does and the kind of its task, "" if it is none.
-func (c *guestCall) taskOf(verb string, parts []string) (run func(*guestCall) error, kind string, err error) {
+// taskOf returns what a path does and whether it is a task.
+func (c *guestCall) taskOf(verb string, parts []string) (run func(*guestCall) error, task bool, err error) {
 	if len(parts) < 3 || parts[0] != "nodes" || parts[2] != "lxc" {
-		return nil, "", noHandler(verb, parts)
+		return nil, false, noHandler(verb, parts)
 	}
 	id := c.opts["vmid"]
 	if len(parts) > 3 {
 		id = parts[3]
 	}
 	if err := c.placeID(id); err != nil {
-		return nil, "", err
+		return nil, false, err
 	}
 	switch verb + " " + strings.Join(parts[min(4, len(parts)):], "/") {
 	case "create ":
@@ -57,20 +56,20 @@ func (c *guestCall) taskOf(verb string, parts []string) (run func(*guestCall) er
 		maps.DeleteFunc(c.opts, func(k, _ string) bool {
 			return slices.Contains([]string{"vmid", "ostemplate", "output-format"}, k)
 		})
-		return pctCreate, "vzcreate", nil
+		return pctCreate, true, nil
 	case "delete ":
-		return pctDestroy, "vzdestroy", nil
+		return pctDestroy, true, nil
 	case "set config":
 		delete(c.opts, "output-format")
-		return pctSet, "", nil
+		return pctSet, false, nil
 	case "create status/start":
-		return pctStart, "vzstart", nil
+		return pctStart, true, nil
 	case "create status/stop":
-		return pctStop, "vzstop", nil
+		return pctStop, true, nil
 	case "create status/shutdown":
-		return pctShutdown, "vzshutdown", nil
+		return pctShutdown, true, nil
 	case "create status/reboot":
-		return pctReboot, "vzreboot", nil
+		return pctReboot, true, nil
 	}
-	return nil, "", noHandler(verb, parts)
+	return nil, false, noHandler(verb, parts)
 }

@@ -92,10 +92,12 @@ func (n *node) runUnit(ctx context.Context, u *unit, o unitOrder) {
 			stderr, closeErr, err = n.openStream(u.Name, o.stderr)
 		}
 		if err == nil {
+			n.journalStart(u)
+			ctx = context.WithValue(ctx, unitKey{}, u.Name)
 			exit := n.exec(withPID(ctx, func(pid int) { n.unitPID(u, pid) }), u.Argv, o.env, o.dir, o.stdin, stdout, stderr)
 			closeErr()
 			closeOut()
-			n.endUnit(u, exit, ctx.Err() != nil || exit == exitKilled)
+			n.endUnit(u, exit, exit == exitKilled || ctx.Err() != nil && exit != 255)
 			return
 		}
 		closeOut()
@@ -113,15 +115,15 @@ func (n *node) unitPID(u *unit, pid int) {
 
 // openStream opens where a unit writes.
 func (n *node) openStream(name string, s unitStream) (io.Writer, func(), error) {
+	if err := n.mkdirAll(path.Dir(journalFile(name))); err != nil {
+		return nil, nil, err
+	}
 	if s.pipe != nil {
 		return s.pipe, func() {}, nil
 	}
 	file, flag := s.file, os.O_WRONLY|os.O_CREATE
 	if file == "" {
 		file, s.append = journalFile(name), true
-		if err := n.mkdirAll(path.Dir(file)); err != nil {
-			return nil, nil, err
-		}
 	}
 	if s.append {
 		flag |= os.O_APPEND
@@ -131,6 +133,64 @@ func (n *node) openStream(name string, s unitStream) (io.Writer, func(), error) 
 		return nil, nil, err
 	}
 	return f, func() { _ = f.Close() }, nil
+}
+
+// unitKey is the key of the unit's name in the context of its programs.
+type unitKey struct{}
+
+// journalStart notes that a unit starts.
+func (n *node) journalStart(u *unit) {
+	if u.Type == "oneshot" {
+		n.journal(u.Name, "Starting "+u.title()+"...")
+		return
+	}
+	n.journal(u.Name, "Started "+u.title()+".")
+}
+
+// title is how systemd calls a unit in its messages.
+func (u *unit) title() string { return u.Name + " - " + u.Description }
+
+// journalEnd notes how a unit ended.
+func (n *node) journalEnd(u *unit) {
+	if u.Result == "success" {
+		if u.Type == "oneshot" {
+			n.journal(u.Name, "Finished "+u.title()+".")
+		} else {
+			n.journal(u.Name, u.Name+": Deactivated successfully.")
+		}
+		return
+	}
+	how := map[int]string{1: "exited", 2: "killed"}[u.Code]
+	n.journal(u.Name, fmt.Sprintf("%s: Main process exited, code=%s, status=%d/%s", u.Name, how, u.Status, statusName(u.Code, u.Status)))
+	n.journal(u.Name, fmt.Sprintf("%s: Failed with result '%s'.", u.Name, u.Result))
+	if u.Type == "oneshot" {
+		n.journal(u.Name, "Failed to start "+u.title()+".")
+	}
+}
+
+// statusName is how systemd words an exit status or a signal.
+func statusName(code, status int) string {
+	if code == 2 {
+		return map[int]string{9: "KILL", 15: "TERM"}[status]
+	}
+	switch status {
+	case 1:
+		return "FAILURE"
+	case 2:
+		return "INVALIDARGUMENT"
+	case 209:
+		return "STDOUT"
+	case 255:
+		return "EXCEPTION"
+	}
+	return "n/a"
+}
+
+// journal adds a line to what the journal has of a unit.
+func (n *node) journal(unit, line string) {
+	if err := n.appendFile(journalFile(unit), line+"\n"); err != nil {
+		n.log.Debug("journal", "unit", unit, "err", err)
+	}
 }
 
 // journalFile is where the model keeps what a unit wrote to the journal.
@@ -159,7 +219,9 @@ func (n *node) endUnit(u *unit, exit int, killed bool) {
 		delete(n.state.Units, u.Name)
 	}
 	run.exit = exit
+	ended := *u
 	n.mu.Unlock()
+	n.journalEnd(&ended)
 	n.save()
 	close(run.done)
 }
@@ -253,7 +315,7 @@ func (p *proc) order(o options, argv []string) (unitOrder, string) {
 	u.Name = serviceName(names[len(names)-1])
 	u.Argv = slices.Clone(argv)
 	u.Type = "simple"
-	u.Description = "[systemd-run] " + strings.Join(argv, " ")
+	u.Description = "[systemd-run] " + strings.Join(append([]string{locate(argv[0])}, argv[1:]...), " ")
 	u.Collect = o.has("G") || o.has("collect")
 	u.Remain = o.has("r") || o.has("remain-after-exit")
 	if d := o.last("description"); d != "" {
@@ -284,6 +346,17 @@ func (p *proc) order(o options, argv []string) (unitOrder, string) {
 		return order, fmt.Sprintf("Failed to find executable %s: No such file or directory", argv[0])
 	}
 	return order, ""
+}
+
+// locate returns the path of a program.
+func locate(name string) string {
+	if strings.Contains(name, "/") {
+		return name
+	}
+	if slices.Contains([]string{"pct", "pvesh", "pvesm", "zfs", "zpool"}, name) {
+		return "/usr/sbin/" + name
+	}
+	return "/usr/bin/" + name
 }
 
 // property applies one --property.
