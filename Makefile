@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 30s
 export CGO_ENABLED ?= 0
 
-.PHONY: help setup build demo test exhaust check race bench fuzz docs clean
+.PHONY: help setup build cross demo test exhaust check race bench fuzz docs man clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,12 @@ setup: ## check for Go and fetch the modules; on Debian also what the tests use 
 
 build: ## build ./tg
 	$(GO) build -trimpath -o tg ./cmd/tg
+
+# Several packages at once are compiled and not linked, which is what takes long.
+cross: ## see that tg compiles for every system it is meant for
+	@for os in linux darwin windows; do for arch in amd64 arm64; do \
+	  echo "compile $$os/$$arch"; CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build ./cmd/... || exit 1; \
+	done; done
 
 demo: build ## deploy Immich on the lab node: no Proxmox, no root, no network needed
 	./tg run --host lab --yes immich
@@ -49,5 +55,8 @@ fuzz: ## every fuzz target for FUZZTIME
 docs: build ## write docs/reference.md anew
 	./tg docs --markdown > docs/reference.md
 
+man: build ## write the manual pages of tg to ./man
+	./tg man --dir man
+
 clean: ## remove what was built
-	rm -f tg
+	rm -rf tg man

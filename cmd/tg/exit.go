@@ -18,6 +18,18 @@ const (
 	exitInterrupted = 130
 )
 
+// exitMeanings are the statuses as the manual tells them.
+var exitMeanings = []struct {
+	status int
+	means  string
+}{
+	{exitDone, "What was asked for is done, or is so already."},
+	{exitFailed, "Something failed, or the answer to a question was no."},
+	{exitUsage, "The command line cannot be right; nothing was done."},
+	{exitChanges, "tg plan --exit-code: there is something to do."},
+	{exitInterrupted, "Interrupted by Ctrl-C or SIGTERM."},
+}
+
 // A usageError is a command line that cannot be right.
 type usageError struct{ err error }
 

@@ -17,9 +17,6 @@ import (
 	"github.com/tengil/tengil/engine/lab"
 )
 
-// labIdle is how long a lab that a command started stays when nobody uses it.
-const labIdle = time.Minute
-
 // labStartTimeout is how long a new lab may take until it answers.
 const labStartTimeout = 20 * time.Second
 
@@ -131,14 +128,6 @@ func stopProcess(ctx context.Context, pid int, gone func() bool) error {
 	}
 	return nil
 }
-
-// A labAsk is what other processes ask of one that runs a lab until it is idle.
-type labAsk int
-
-const (
-	labLeave labAsk = iota // end if nobody uses the lab
-	labKeep                // stay until stopped
-)
 
 // catchLabSignals returns what is asked of this process.
 func catchLabSignals(idle time.Duration) (asked <-chan labAsk, release func()) {

@@ -105,6 +105,17 @@ func (s *session) labServe(ctx context.Context, f labFlags) error {
 	return errors.Join(stayLab(ctx, l, f.idle, asked), l.Close())
 }
 
+// labIdle is how long a lab that a command started stays when nobody uses it.
+const labIdle = time.Minute
+
+// A labAsk is what other processes ask of one that runs a lab until it is idle.
+type labAsk int
+
+const (
+	labLeave labAsk = iota // end if nobody uses the lab
+	labKeep                // stay until stopped
+)
+
 // stayLab returns when the lab is to end.
 func stayLab(ctx context.Context, l *lab.Lab, idle time.Duration, asked <-chan labAsk) error {
 	var look <-chan time.Time

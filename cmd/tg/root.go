@@ -90,7 +90,13 @@ func (s *session) root() *cobra.Command {
 	add("apps", s.runCmd(), s.planCmd(), s.destroyCmd(), s.psCmd(), s.showCmd(), s.execCmd())
 	add("recipes", s.recipesCmd(), s.graphCmd(), s.docsCmd(), s.fmtCmd())
 	add("node", s.labCmd(), s.doctorCmd())
-	root.AddCommand(s.versionCmd())
+	root.AddCommand(s.versionCmd(), s.manCmd())
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" { // a shell that it does not know is no call for help
+			c.Args, c.RunE = cobra.ArbitraryArgs, group
+		}
+	}
 	return root
 }
 

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // An InUseError says that another process runs the lab of a directory.
@@ -28,7 +26,8 @@ func (e *InUseError) Error() string {
 // ErrNoLab says that a directory holds no lab.
 var ErrNoLab = errors.New("there is no lab")
 
-// lockFile marks the directory of a lab; who runs the lab holds its flock(2).
+// lockFile marks the directory of a lab; who runs the lab has
+// it locked.
 const lockFile = "lock"
 
 // ownNames are the names below its directory that a lab makes, the lock last.
@@ -98,9 +97,9 @@ func tryDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	held, err := tryLock(f)
 	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
+	case held:
 		return nil, f.Close()
 	case err != nil:
 		return nil, errors.Join(fmt.Errorf("lock %q: %w", name, err), f.Close())
