@@ -77,9 +77,10 @@ type Node struct {
 // A Spec is the wanted state of one node. It is immutable.
 type Spec interface {
 	// Asks lists the read-only questions whose answers Observe needs. It is
-	// called at most twice: first with nil, then with the answers of the first
-	// round, from which it may know what else to ask (the config of a container
-	// whose id the first round told). Equal questions are sent once.
+	// called at most three times: first with nil, then with all answers so far,
+	// from which it may know what else to ask (the config of a container whose id
+	// the first round told). A third round is for what has gone wrong: a plan of
+	// which nothing is to be done takes two. Equal questions are sent once.
 	Asks(known *Answers) []Ask
 	// Observe reads out of the answers what is there now. It does no I/O.
 	Observe(a *Answers) (State, error)

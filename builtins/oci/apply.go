@@ -27,7 +27,7 @@ const unitApp = "images"
 func (p pull) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error) {
 	st := w.Now.(*state)
 	digest, _ := p.change(st)
-	img, err := p.inspectImage(ctx, w.Host, digest)
+	img, err := p.inspectImage(ctx, w, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +44,22 @@ type image struct {
 
 // inspectImage asks the registry for the image and checks it before anything of
 // it is written. digest may be "" where the plan could not ask.
-func (p pull) inspectImage(ctx context.Context, h engine.Host, digest string) (*image, error) {
+func (p pull) inspectImage(ctx context.Context, w engine.Work, digest string) (img *image, err error) {
+	for _, at := range p.places() {
+		if img, err = p.inspectAt(ctx, w.Host, at, digest); !p.fallBack(ctx, w, at, err) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return img, img.parsed.Check(p.arch)
+}
+
+// inspectAt asks one registry.
+func (p pull) inspectAt(ctx context.Context, h engine.Host, at Reference, digest string) (*image, error) {
 	if digest == "" {
-		raw, err := p.look(ctx, h, "--raw", p.ref.source())
+		raw, err := p.look(ctx, h, "--raw", at, at.source())
 		if err != nil {
 			return nil, err
 		}
@@ -55,7 +68,7 @@ func (p pull) inspectImage(ctx context.Context, h engine.Host, digest string) (*
 		}
 	}
 	img := &image{digest: digest}
-	raw, err := p.look(ctx, h, "--raw", p.ref.at(digest))
+	raw, err := p.look(ctx, h, "--raw", at, at.at(digest))
 	if err != nil {
 		return nil, err
 	}
@@ -65,23 +78,21 @@ func (p pull) inspectImage(ctx context.Context, h engine.Host, digest string) (*
 	if img.manifest, err = pve.ParseManifest(raw); err != nil {
 		return nil, err
 	}
-	config, err := p.look(ctx, h, "--config", p.ref.at(digest))
+	config, err := p.look(ctx, h, "--config", at, at.at(digest))
 	if err != nil {
 		return nil, err
 	}
 	if img.config, err = compact(config); err != nil {
 		return nil, err
 	}
-	if img.parsed, err = pve.ParseImageConfig(img.config); err != nil {
-		return nil, err
-	}
-	return img, img.parsed.Check(p.arch)
+	img.parsed, err = pve.ParseImageConfig(img.config)
+	return img, err
 }
 
-func (p pull) look(ctx context.Context, h engine.Host, what, source string) ([]byte, error) {
+func (p pull) look(ctx context.Context, h engine.Host, what string, at Reference, source string) ([]byte, error) {
 	out, err := act.Look(ctx, h, p.inspect(what, source)...)
 	if err != nil {
-		return nil, p.explain(err)
+		return nil, explain(err, at)
 	}
 	return out, limit(out)
 }
@@ -172,7 +183,7 @@ func sizeOf(ctx context.Context, h engine.Host, name string) (int64, error) {
 
 // copy pulls to partial, which the image's facts name beforehand: a pull of
 // another digest that was cut off left its own partial file, and this removes it.
-func (p pull) copy(ctx context.Context, w engine.Work, old facts, img *image, partial string) error {
+func (p pull) copy(ctx context.Context, w engine.Work, old facts, img *image, partial string) (err error) {
 	stale := []string{partial}
 	if old.Partial != partial && partialApp(old.Partial) == w.App.Name {
 		stale = append(stale, old.Partial)
@@ -184,11 +195,25 @@ func (p pull) copy(ctx context.Context, w engine.Work, old facts, img *image, pa
 	if err := p.writeFacts(ctx, w.Host, old); err != nil {
 		return err
 	}
+	for _, at := range p.places() {
+		if err = p.copyFrom(ctx, w, at, img, partial); !p.fallBack(ctx, w, at, err) {
+			return err
+		}
+		// skopeo adds to an archive that is there.
+		if err := act.Do(ctx, w.Host, "rm", "-f", partial); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// copyFrom pulls from one registry and verifies what came.
+func (p pull) copyFrom(ctx context.Context, w engine.Work, at Reference, img *image, partial string) error {
 	total := img.manifest.Size()
-	w.Report("pull "+p.ref.String(), 0, total)
-	argv := []string{"skopeo", "copy", p.ref.at(img.digest), "oci-archive:" + partial}
+	w.Report("pull "+at.String(), 0, total)
+	argv := []string{"skopeo", "copy", at.at(img.digest), "oci-archive:" + partial}
 	if err := unit.Run(ctx, w.Host, p.task(argv)); err != nil {
-		return p.explain(pve.Explain(err))
+		return explain(pve.Explain(err), at)
 	}
 	w.Report("verify "+p.ref.String(), total, total)
 	return img.verify(ctx, w.Host, partial)

@@ -18,9 +18,14 @@ func (p pull) Diff(now engine.State, _ engine.Inputs) (engine.Diff, error) {
 		}, nil
 	}
 	d := engine.Diff{Changes: []engine.Change{*change}}
+	var mirror []engine.Note
+	if p.mirror != "" {
+		mirror = []engine.Note{{Label: "mirror", Text: p.places()[0].name() + ", or else " + p.ref.Registry}}
+	}
 	if digest == "" { // nobody could be asked
 		when := engine.Unknown("after the pull")
 		d.Outputs = engine.Outputs{"archive": when, "digest": when, "config": when}
+		d.Notes = mirror
 		return d, nil
 	}
 	config := st.facts.Config
@@ -31,7 +36,7 @@ func (p pull) Diff(now engine.State, _ engine.Inputs) (engine.Diff, error) {
 		return d, err
 	}
 	d.Outputs = outputs(p.volume(digest), digest, config)
-	d.Notes = []engine.Note{p.note(digest)}
+	d.Notes = append([]engine.Note{p.note(digest)}, mirror...)
 	return d, nil
 }
 

@@ -56,13 +56,20 @@ func (p pull) Asks(known *engine.Answers) []engine.Ask {
 	case f.Path != "":
 		asks = append(asks, statAsk(f.Path))
 	}
-	return append(asks, p.inspectAsk("--raw"), p.inspectAsk("--config"))
+	for _, at := range p.places() {
+		asks = append(asks, p.inspectAsk("--raw", at), p.inspectAsk("--config", at))
+		// The registry itself is asked only once its mirror did not know.
+		if _, err := p.registryAnswer(known, at); err == nil || !known.Has(p.inspectAsk("--raw", at)) {
+			break
+		}
+	}
+	return asks
 }
 
 func statAsk(name string) engine.Ask { return engine.AskRun("stat", "-c", "%s", name) }
 
-func (p pull) inspectAsk(what string) engine.Ask {
-	return engine.AskRun(p.inspect(what, p.ref.source())...)
+func (p pull) inspectAsk(what string, at Reference) engine.Ask {
+	return engine.AskRun(p.inspect(what, at.source())...)
 }
 
 // inspect returns the command that prints a manifest (--raw) or config
@@ -87,10 +94,17 @@ func (p pull) Observe(a *engine.Answers) (engine.State, error) {
 			return nil, err
 		}
 	}
-	if !a.Has(p.inspectAsk("--raw")) {
-		return st, nil
+	for _, at := range p.places() {
+		if !a.Has(p.inspectAsk("--raw", at)) {
+			break
+		}
+		var r registryImage
+		if r, err = p.registryAnswer(a, at); err == nil {
+			st.asked, st.digest, st.config = r.config != nil, r.digest, r.config
+			break
+		}
 	}
-	return st, p.observeRegistry(a, st)
+	return st, err
 }
 
 // readFacts returns zero facts where there are none.
@@ -131,21 +145,28 @@ func (p pull) isPresent(a *engine.Answers, f facts) (bool, error) {
 	return err == nil && size == f.Size, nil
 }
 
-func (p pull) observeRegistry(a *engine.Answers, st *state) error {
-	raw, err := answer(a.Get(p.inspectAsk("--raw")))
+// A registryImage is what a registry says of the image; zero where nobody was
+// there to ask.
+type registryImage struct {
+	digest string
+	config json.RawMessage
+}
+
+// registryAnswer reads what the registry of one place answered.
+func (p pull) registryAnswer(a *engine.Answers, at Reference) (r registryImage, err error) {
+	raw, err := answer(a.Get(p.inspectAsk("--raw", at)))
 	if err != nil || raw == nil {
-		return p.explain(err)
+		return r, explain(err, at)
 	}
-	if st.digest, err = p.platformDigest(raw); err != nil {
-		return err
+	if r.digest, err = p.platformDigest(raw); err != nil {
+		return r, err
 	}
-	config, err := answer(a.Get(p.inspectAsk("--config")))
+	config, err := answer(a.Get(p.inspectAsk("--config", at)))
 	if err != nil {
-		return p.explain(err)
+		return r, explain(err, at)
 	}
-	st.config, err = compact(config)
-	st.asked = err == nil
-	return err
+	r.config, err = compact(config)
+	return r, err
 }
 
 // answer returns what skopeo printed; nil where nobody was there to answer (engine.NothingThere).
@@ -166,13 +187,13 @@ func limit(out []byte) error {
 	return nil
 }
 
-// explain adds what a reader can do.
-func (p pull) explain(err error) error {
+// explain adds what a reader can do about what the registry of at answered.
+func explain(err error, at Reference) error {
 	switch {
 	case errors.Is(err, pve.ErrNotFound):
-		return engine.WithHint(err, "the registry has no "+p.ref.String()+"; to see its tags:\n    skopeo list-tags docker://"+p.ref.name())
+		return engine.WithHint(err, "the registry has no "+at.String()+"; to see its tags:\n    skopeo list-tags docker://"+at.name())
 	case errors.Is(err, pve.ErrDenied):
-		return engine.WithHint(err, "a private image needs credentials on the node, once:\n    skopeo login "+p.ref.Registry)
+		return engine.WithHint(err, "a private image needs credentials on the node, once:\n    skopeo login "+at.Registry)
 	}
 	return err
 }

@@ -63,6 +63,7 @@ type pull struct {
 	foreign bool   // arch is not the node's, so skopeo must be told
 	storage string // for archives
 	always  bool
+	mirror  string // registry to ask first, "" for none
 	key     string // names the image's facts, unit and lock
 }
 
@@ -76,6 +77,7 @@ func newPull(c engine.Call) (*engine.Made, error) {
 		p.arch = c.Facts.Arch
 	}
 	p.foreign = p.arch != c.Facts.Arch
+	p.mirror = c.Facts.Default.Mirrors[ref.Registry]
 	if p.storage, err = templates(c.Facts); err != nil {
 		return nil, err
 	}

@@ -94,7 +94,7 @@ func (s *session) apply(ctx context.Context, host *node, j job) error {
 	var sum exec.Summary
 	var runErr error
 	watcher.During(func(events func(engine.Event)) {
-		sum, runErr = exec.Run(ctx, p, host, exec.Options{Events: events, Cut: s.stop.cut})
+		sum, runErr = exec.Run(ctx, p, host, exec.Options{Events: events, Cut: s.stop.cut, Limits: limits(host.choices.Limits)})
 	})
 	if j.forget && runErr == nil {
 		runErr = forget(ctx, host, p)
@@ -107,6 +107,17 @@ func (s *session) apply(ctx context.Context, host *node, j job) error {
 		}
 	}
 	return s.finish(host, p, j, watcher.Phases(), sum, runErr)
+}
+
+// limits returns what the host's owner has chosen; the rest is left to exec.
+func limits(l engine.Limits) map[engine.Class]int {
+	chosen := map[engine.Class]int{}
+	for class, n := range map[engine.Class]int{engine.Download: l.Downloads, engine.Unpack: l.Unpacks, engine.Start: l.Starts} {
+		if n > 0 {
+			chosen[class] = n
+		}
+	}
+	return chosen
 }
 
 // hold takes the app's lock.

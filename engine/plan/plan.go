@@ -61,10 +61,15 @@ func Destroy(ctx context.Context, h engine.Host, kinds []engine.Kind, app string
 	return p, nil
 }
 
-// Observe asks twice: the second time what only the first answers could tell.
+// maxRounds is how often a node is asked: in the second round what only the first
+// answers could tell; in the third, which there hardly is, what a mirror of a
+// registry did not know.
+const maxRounds = 3
+
+// Observe asks for what ask wants to know, until it wants no more.
 func Observe(ctx context.Context, h engine.Host, ask func(known *engine.Answers) []engine.Ask) (*engine.Answers, int, error) {
 	seen, rounds := engine.NewAnswers(nil), 0
-	for range 2 {
+	for range maxRounds {
 		known := seen
 		if rounds == 0 {
 			known = nil

@@ -104,7 +104,10 @@ func checkChoices(f *engine.Facts, want engine.Choices) error {
 			return fmt.Errorf("%s has no %s %q; it has %s", f.Node, c.what, c.name, quotedList(c.have))
 		}
 	}
-	return nil
+	if err := CheckLimits(want.Limits); err != nil {
+		return err
+	}
+	return CheckMirrors(want.Mirrors)
 }
 
 func quotedList(names []string) string {

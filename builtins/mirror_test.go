@@ -1,0 +1,155 @@
+package builtins_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/tengil/tengil/builtins"
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/exec"
+	"github.com/tengil/tengil/engine/lab"
+	"github.com/tengil/tengil/engine/plan"
+	"github.com/tengil/tengil/engine/pve"
+	"github.com/tengil/tengil/engine/recipe"
+)
+
+const (
+	ownImage = "docker.io/library/own:1"
+	mirror   = "mirror.lan:5000/hub"
+	mirrored = mirror + "/library/own:1"
+)
+
+// mirrorPlan compares a recipe that pulls an image with a lab whose owner has
+// chosen a mirror.
+func (b *bench) mirrorPlan(image string) (*engine.Plan, error) {
+	b.t.Helper()
+	a, err := b.host.Batch(b.t.Context(), pve.FactAsks())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	facts, err := pve.ParseFacts(a, engine.Choices{Mirrors: map[string]string{"docker.io": mirror}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r, err := recipe.Load(b.t.Context(), "app.star", recipe.Options{
+		Kinds: builtins.Kinds(), Constructors: builtins.Constructors(), Facts: facts,
+		FS: fstest.MapFS{"app.star": {Data: []byte("recipe(name = \"app\")\noci_pull(\"" + image + "\")\n")}},
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return plan.Build(b.t.Context(), r.Graph, b.host, facts, plan.Options{Kinds: builtins.Kinds()})
+}
+
+// copied returns the sources that skopeo copied from without failing.
+func (b *bench) copied() []string {
+	var from []string
+	for _, e := range b.lab.Log() {
+		if len(e.Argv) > 2 && e.Argv[0] == "skopeo" && e.Argv[1] == "copy" && e.Exit == 0 {
+			name, _, _ := strings.Cut(e.Argv[2], "@")
+			from = append(from, name)
+		}
+	}
+	return from
+}
+
+func TestAMirrorIsPulledFromAndTheRegistryIsWhatRemains(t *testing.T) {
+	t.Parallel()
+	spec := lab.ImageSpec{Cmd: []string{"/bin/sh"}, Base: "alpine"}
+	copies := func(source string) func(argv []string) bool {
+		return func(argv []string) bool {
+			return argv[0] == "skopeo" && argv[1] == "copy" && strings.HasPrefix(argv[2], "docker://"+source)
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		setup func(b *bench)
+		from  string // where the image comes from
+		told  string // in an event; "" for none
+	}{
+		{"a mirror that has it", func(b *bench) { b.add(mirrored, spec) }, "docker://mirror.lan:5000/hub/library/own", ""},
+		{"a mirror that has it not", func(*bench) {}, "docker://docker.io/library/own", "mirror.lan:5000 does not have it"},
+		{"a mirror that fails when it is copied from", func(b *bench) {
+			b.add(mirrored, spec)
+			b.lab.Fault(lab.Fault{Match: copies("mirror.lan"), Nth: 1, When: lab.Before, Do: lab.Fail, Exit: 1, Stderr: "received unexpected HTTP status: 502 Bad Gateway\n"})
+		}, "docker://docker.io/library/own", "mirror.lan:5000 does not have it"},
+		{"a mirror that breaks off in the middle", func(b *bench) {
+			b.add(mirrored, spec)
+			b.lab.Fault(lab.Fault{Match: copies("mirror.lan"), Nth: 1, When: lab.During, Do: lab.Fail, Exit: 1, Stderr: "unexpected EOF\n"})
+		}, "docker://docker.io/library/own", "mirror.lan:5000 does not have it"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := openBench(t)
+			b.add(ownImage, spec)
+			tt.setup(b)
+			p, err := b.mirrorPlan(ownImage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Rounds > 3 {
+				t.Errorf("the plan took %d round trips", p.Rounds)
+			}
+			var told []string
+			_, err = exec.Run(t.Context(), p, b.host, exec.Options{Pause: time.Millisecond, Events: func(e engine.Event) { told = append(told, e.Text) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := b.copied(); !slices.Equal(got, []string{tt.from}) {
+				t.Errorf("copied from %q, want %q", got, tt.from)
+			}
+			if says := strings.Join(told, "\n"); !strings.Contains(says, tt.told) || tt.told == "" && strings.Contains(says, "does not have it") {
+				t.Errorf("told %q, want %q", says, tt.told)
+			}
+			again, err := b.mirrorPlan(ownImage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !again.Empty() {
+				t.Errorf("there is still to do:\n%s", plan.Text(again))
+			}
+			archive := again.Nodes[0].Diff.Outputs["archive"].Reveal()
+			if !strings.HasPrefix(archive, "local:vztmpl/docker.io_library_own_") {
+				t.Errorf("the archive is %s, not named by the image", archive)
+			}
+		})
+	}
+}
+
+func TestAMirrorWithAnotherImageIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	b := openBench(t)
+	digest := b.add(ownImage, lab.ImageSpec{Cmd: []string{"/bin/sh"}, Base: "alpine"})
+	b.add(mirrored, lab.ImageSpec{Cmd: []string{"/bin/false"}, Base: "alpine"})
+	p, err := b.mirrorPlan(ownImage + "@" + digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.run(p); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.copied(); !slices.Equal(got, []string{"docker://docker.io/library/own"}) {
+		t.Errorf("copied from %q", got)
+	}
+}
+
+func TestAnImageThatIsNowhereBlamesTheRegistry(t *testing.T) {
+	t.Parallel()
+	b := openBench(t)
+	_, err := b.mirrorPlan(ownImage)
+	if err == nil || !strings.Contains(err.Error(), "the registry has no "+ownImage) && !strings.Contains(err.Error(), "docker.io") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func (b *bench) add(ref string, spec lab.ImageSpec) string {
+	b.t.Helper()
+	digest, err := b.lab.AddImage(ref, spec)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return digest
+}

@@ -1,0 +1,57 @@
+package pve
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/tengil/tengil/engine"
+)
+
+// The most that a host's owner may choose. A download and an unpacking hold a
+// session of the connection each, of which there are 8 and two must stay free.
+const (
+	MaxLong   = 6
+	MaxStarts = 32
+)
+
+// CheckLimits checks the limits that a host's owner has chosen.
+func CheckLimits(l engine.Limits) error {
+	for _, c := range []struct {
+		name      string
+		have, max int
+	}{
+		{"downloads", l.Downloads, MaxLong}, {"unpacks", l.Unpacks, MaxLong}, {"starts", l.Starts, MaxStarts},
+	} {
+		if c.have < 0 || c.have > c.max {
+			return fmt.Errorf("limit of %s: want 1 to %d, or 0 for tengil's own, got %d", c.name, c.max, c.have)
+		}
+	}
+	return nil
+}
+
+// A registry is a host, maybe with a port; a mirror may have a path besides, as
+// one that stands for several registries does (distribution/reference).
+var (
+	registryName = regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$`)
+	mirrorName   = regexp.MustCompile(registryName.String()[:len(registryName.String())-1] + `(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+)
+
+// CheckMirrors checks the mirrors that a host's owner has chosen, by registry.
+func CheckMirrors(mirrors map[string]string) error {
+	for _, registry := range slices.Sorted(maps.Keys(mirrors)) {
+		mirror := mirrors[registry]
+		switch {
+		case !registryName.MatchString(registry):
+			return fmt.Errorf("mirror of %q: want a registry, such as docker.io", registry)
+		case registry == "index.docker.io" || registry == "registry-1.docker.io":
+			return fmt.Errorf("mirror of %q: images name that registry docker.io", registry)
+		case !mirrorName.MatchString(mirror):
+			return fmt.Errorf("mirror of %s: want a registry, such as mirror.lan:5000 or mirror.lan/hub, got %q", registry, mirror)
+		case mirror == registry:
+			return fmt.Errorf("mirror of %s: it is that registry itself", registry)
+		}
+	}
+	return nil
+}
