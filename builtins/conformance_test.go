@@ -5,6 +5,7 @@ import (
 
 	"github.com/tengil/tengil/builtins"
 	"github.com/tengil/tengil/builtins/kindtest"
+	"github.com/tengil/tengil/engine"
 )
 
 func language() kindtest.Language {
@@ -14,6 +15,9 @@ func language() kindtest.Language {
 const alpine = `
 web = pct_create("web", image = oci_pull("docker.io/library/alpine:3.22"), memory = "64M", disk = "1G")
 `
+
+// ranged are the choices of an owner who gives containers fixed addresses.
+var ranged = engine.Choices{Range: "10.10.10.200-10.10.10.249/24", Gateway: "10.10.10.1"}
 
 func cases() []kindtest.Case {
 	return []kindtest.Case{
@@ -44,6 +48,14 @@ zfs_dataset("tank/gg/data/sub2", owner = 3)
 			Recipe: `oci_pull("valkey/valkey:8-bookworm", policy = "always")`,
 		},
 		{Name: "a container", Kind: "pct_create", Recipe: alpine},
+		{
+			Name: "containers with addresses of the host's range", Kind: "pct_create", Choices: ranged,
+			Recipe: `
+db = pct_create("db", image = oci_pull("docker.io/library/alpine:3.22"), memory = "64M", disk = "1G")
+pct_create("web", image = oci_pull("docker.io/library/alpine:3.22"), memory = "64M", disk = "1G", env = {"DB": db.address})
+`,
+			Change: `pct_create("web", image = oci_pull("docker.io/library/nginx:1.29"), memory = "64M", disk = "1G", ready = tcp_ready(80))`,
+		},
 		{
 			Name: "two containers of which one waits for the other", Kind: "pct_create",
 			Recipe: `

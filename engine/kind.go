@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -85,6 +86,22 @@ type Call struct {
 	App   string // the recipe's name
 	Facts *Facts // of the node; never nil
 	Args  Args
+	// Shared is the same in all calls of one evaluation.
+	Shared *Shared
+}
+
+// A Shared holds what steps of one evaluation must agree on, such as which
+// container gets which address. The zero Shared is empty.
+type Shared struct{ byType sync.Map }
+
+// SharedBy returns the T of the evaluation, a zero one at first. Without a Shared
+// the caller is alone.
+func SharedBy[T any](s *Shared) *T {
+	if s == nil {
+		return new(T)
+	}
+	v, _ := s.byType.LoadOrStore((*T)(nil), new(T))
+	return v.(*T)
 }
 
 // Args are the checked arguments of a call. Getters return the zero value for a

@@ -47,6 +47,8 @@ type Case struct {
 	Setup func(t *testing.T, l *lab.Lab)
 	// PVE is the release of the lab; "" is the newest.
 	PVE string
+	// Choices of the host's owner.
+	Choices engine.Choices
 }
 
 // Run checks every case.
@@ -94,6 +96,8 @@ type node struct {
 	lang Language
 	lab  *lab.Lab
 	host engine.Host
+
+	choices engine.Choices
 }
 
 func (s suite) open(t *testing.T) *node {
@@ -116,7 +120,7 @@ func (s suite) open(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() }) // a fault may have broken the connection
-	n := &node{t, s.lang, l, h}
+	n := &node{t, s.lang, l, h, s.Choices}
 	if s.Base != "" {
 		if err := n.run(t.Context(), n.plan(s.Base), nil); err != nil {
 			t.Fatalf("run of the base: %v", err)
@@ -134,7 +138,7 @@ func (n *node) facts() *engine.Facts {
 		if a, err = n.host.Batch(n.t.Context(), pve.FactAsks()); err != nil {
 			continue
 		}
-		f, err := pve.ParseFacts(a, engine.Choices{})
+		f, err := pve.ParseFacts(a, n.choices)
 		if err != nil {
 			n.t.Fatal(err)
 		}

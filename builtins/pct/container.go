@@ -26,24 +26,21 @@ type Container struct {
 	Image     string // reference, as the recipe names it
 }
 
-// Create is the kind pct_create. Each call of Create has its own idea of which
-// ids its containers have taken, so that two of them created at once do not try
-// the same one.
+// Create returns the kind pct_create.
 func Create() engine.Kind {
-	ids := &idChooser{}
 	return engine.Kind{
 		Name: "pct_create",
 		Doc: "Makes a Proxmox container (LXC, unprivileged) out of an OCI image, configures it, starts it and waits until it is ready. " +
-			"A container whose image changes is replaced by a new one that takes over its data, name and MAC address; the old one is removed once the new one is ready.",
+			"A container whose image changes is replaced by a new one that takes over its data, name, MAC and IP address; the old one is removed once the new one is ready.",
 		Example: `pct_create("redis", image = oci_pull("docker.io/valkey/valkey:8-bookworm"), ready = tcp_ready(6379))`,
 		Params:  createParams(),
 		Outputs: []engine.Output{
 			{Name: "name", Doc: "the name within the app, as given"},
 			{Name: "hostname", Doc: "the host name"},
 			{Name: "vmid", Part: partCreate, Doc: "the id that Proxmox knows the container by"},
-			{Name: "address", Part: partStart, Doc: "the IP address, without prefix length; known once the container runs unless ip gives it"},
+			{Name: "address", Part: partStart, Doc: "the IP address, without prefix length; known before it runs where it is fixed, else once it runs"},
 		},
-		New:      func(c engine.Call) (*engine.Made, error) { return newContainer(c, ids) },
+		New:      newContainer,
 		FindAsks: findAsks,
 		Find:     find,
 	}
@@ -76,7 +73,7 @@ func createParams() []engine.Param {
 
 		{Name: "bridge", Type: engine.TypeString, Doc: "Bridge of the network interface; by default the host's choice.", Example: `"vmbr0"`},
 		{Name: "vlan", Type: engine.TypeInt, Doc: "VLAN tag.", Example: "20"},
-		{Name: "ip", Type: engine.TypeString, Default: `"dhcp"`, Doc: `IPv4 address with prefix length, "dhcp" or "none".`, Example: `"192.168.1.20/24"`},
+		{Name: "ip", Type: engine.TypeString, Default: `"auto"`, Doc: `IPv4 address with prefix length, "dhcp", "none", or "auto": an address of the host's range, which the container keeps, where the host has one for the bridge, else DHCP.`, Example: `"192.168.1.20/24"`},
 		{Name: "gateway", Type: engine.TypeString, Doc: "IPv4 gateway, with a fixed ip.", Example: `"192.168.1.1"`},
 		{Name: "ip6", Type: engine.TypeString, Doc: `IPv6 address with prefix length, or "dhcp".`, Example: `"fd00::20/64"`},
 		{Name: "gateway6", Type: engine.TypeString, Doc: "IPv6 gateway, with a fixed ip6.", Example: `"fd00::1"`},
@@ -108,7 +105,7 @@ type container struct {
 	app, name string
 	facts     *engine.Facts
 	gates     pve.Gates
-	ids       *idChooser
+	fleet     *fleet
 
 	imageName                string
 	archive, digest, imageOf engine.Ref // outputs of oci_pull; imageOf is the image's config
@@ -127,6 +124,8 @@ type container struct {
 	features                 pve.Features
 	capDrop, capKeep         []string
 	net                      pve.Net
+	auto                     bool      // the address comes from pool; see at
+	pool                     pve.Range // the host's, zero where it has none for the bridge
 	nameserver, searchdomain string
 	onboot, protection       bool
 	startup                  pve.Startup

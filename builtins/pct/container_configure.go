@@ -28,6 +28,7 @@ type configure struct{ *container }
 // necessary, "" if nothing does.
 func (c configure) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
 	f := now.(*found)
+	c.container = c.at(f)
 	current, previous := c.pick(f, in)
 	have, action, why := pve.NewConfig(), engine.Create, "the container is new"
 	switch {
@@ -82,6 +83,7 @@ func restartReason(fields []field) string {
 
 // Apply implements engine.Spec.
 func (c configure) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error) {
+	c.container = c.at(w.Now.(*found))
 	vmid, err := strconv.Atoi(w.In.Value(engine.Ref{Node: c.id.Node(partCreate), Output: "vmid"}).Reveal())
 	if err != nil {
 		return nil, fmt.Errorf("id of the container: %w", err)

@@ -28,6 +28,10 @@ func (c create) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
 	f := now.(*found)
 	current, previous := c.pick(f, in)
 	d := engine.Diff{Notes: c.imageNotes(in), Outputs: engine.Outputs{"vmid": engine.Unknown("after create")}}
+	if change, refused := f.refusedAddress(); refused {
+		d.Changes = append(d.Changes, change)
+		return d, nil
+	}
 	if current != nil {
 		d.Outputs["vmid"] = engine.Known(strconv.Itoa(current.VMID))
 		if f.intent != nil && !f.working {
@@ -150,6 +154,7 @@ func (c create) mounted(volume string) bool {
 // Apply implements engine.Spec.
 func (c create) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error) {
 	f := w.Now.(*found)
+	c.container = c.at(f)
 	if current, _ := c.pick(f, w.In); current != nil {
 		return vmidOutput(current.VMID), c.forget(ctx, w.Host)
 	}
@@ -181,7 +186,7 @@ func (c create) chooseID(ctx context.Context, h engine.Host, f *found) (int, err
 	for {
 		vmid, err := c.vmid, error(nil)
 		if vmid == 0 {
-			if vmid, err = c.ids.next(f.all); err != nil {
+			if vmid, err = c.fleet.ids.next(f.all); err != nil {
 				return 0, err
 			}
 		}
@@ -274,6 +279,9 @@ func clearRemains(ctx context.Context, h engine.Host, app string, vmid int) erro
 func (c create) make(ctx context.Context, w engine.Work, vmid int) error {
 	task := unit.Task{App: c.app, Name: "create." + c.name, Argv: c.argvCreate(w, vmid)}
 	intent := record.Intent{Step: c.id, VMID: vmid, Archive: w.In.Value(c.archive).Reveal(), Unit: task.Unit()}
+	if ip, fixed := c.recipeIP(); fixed {
+		intent.Address = ip.String()
+	}
 	if err := w.Host.WriteFile(ctx, record.IntentFile(c.app, intent)); err != nil {
 		return fmt.Errorf("note the intent: %w", err)
 	}

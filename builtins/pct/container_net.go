@@ -23,7 +23,17 @@ func (c *container) fillNet(a engine.Args) error {
 	if a.Bool("firewall") {
 		n.Firewall = pve.On
 	}
-	if ip := a.String("ip"); ip != "none" {
+	switch ip := a.String("ip"); ip {
+	case "none":
+	case "auto":
+		var err error
+		if c.pool, err = c.rangeFor(n); err != nil {
+			return engine.ArgErrorf("ip", "%w", err)
+		}
+		if c.auto = !c.pool.IsZero(); !c.auto {
+			n.IP = "dhcp"
+		}
+	default:
 		n.IP = ip
 	}
 	for _, check := range []struct {
@@ -31,7 +41,7 @@ func (c *container) fillNet(a engine.Args) error {
 		ok           bool
 		want         string
 	}{
-		{"ip", n.IP, n.IP == "" || n.IP == "dhcp" || isPrefix(n.IP, false), `an address with prefix length such as "192.168.1.20/24", "dhcp" or "none"`},
+		{"ip", n.IP, n.IP == "" || n.IP == "dhcp" || isPrefix(n.IP, false), `an address with prefix length such as "192.168.1.20/24", "auto", "dhcp" or "none"`},
 		{"ip6", n.IP6, n.IP6 == "" || n.IP6 == "dhcp" || isPrefix(n.IP6, true), `an address with prefix length such as "fd00::20/64", or "dhcp" (SLAAC does not work with interfaces that the node manages)`},
 		{"gateway", n.GW, n.GW == "" || isAddr(n.GW, false) && isPrefix(n.IP, false), "an IPv4 address, together with a fixed ip"},
 		{"gateway6", n.GW6, n.GW6 == "" || isAddr(n.GW6, true) && isPrefix(n.IP6, true), "an IPv6 address, together with a fixed ip6"},
@@ -45,6 +55,15 @@ func (c *container) fillNet(a engine.Args) error {
 	}
 	c.net = n
 	return c.fillDNS(a)
+}
+
+// rangeFor returns the host's range where it is for this interface: on the host's
+// bridge, outside of any VLAN.
+func (c *container) rangeFor(n pve.Net) (pve.Range, error) {
+	if n.Bridge != c.facts.Default.Bridge || n.Tag != 0 {
+		return pve.Range{}, nil
+	}
+	return pve.ParseRange(c.facts.Default.Range, c.facts.Default.Gateway)
 }
 
 func (c *container) fillDNS(a engine.Args) error {

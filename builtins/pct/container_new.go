@@ -19,13 +19,13 @@ import (
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // newContainer checks a call of pct_create and makes the four nodes.
-func newContainer(call engine.Call, ids *idChooser) (*engine.Made, error) {
+func newContainer(call engine.Call) (*engine.Made, error) {
 	gates, err := pve.GatesOf(call.Facts.Packages)
 	if err != nil {
 		return nil, err
 	}
 	a := call.Args
-	c := &container{app: call.App, name: a.String("name"), facts: call.Facts, gates: gates, ids: ids}
+	c := &container{app: call.App, name: a.String("name"), facts: call.Facts, gates: gates, fleet: engine.SharedBy[fleet](call.Shared)}
 	if !dnsLabel.MatchString(c.name) {
 		return nil, engine.ArgErrorf("name", "%q is no DNS label; wanted lower-case letters, digits and inner dashes, at most 63", c.name)
 	}
@@ -38,6 +38,7 @@ func newContainer(call engine.Call, ids *idChooser) (*engine.Made, error) {
 			return nil, err
 		}
 	}
+	c.fleet.join(c)
 	return &engine.Made{
 		Name:   c.name,
 		Parts:  c.parts(a),

@@ -24,6 +24,7 @@ type start struct{ *container }
 // started by this run.
 func (c start) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
 	f := now.(*found)
+	c.container = c.at(f)
 	current, previous := c.pick(f, in)
 	restart := in.Value(engine.Ref{Node: c.id.Node(partConfigure), Output: "restart"})
 	var d engine.Diff
@@ -57,8 +58,9 @@ func (c start) outputs(current *Guest, f *found, starts, moves bool) engine.Outp
 	return out
 }
 
-// fixedAddress returns the address that the recipe gives, without its prefix:
-// that of IPv4 where the container has both.
+// fixedAddress returns the address that the recipe or the host's range gives,
+// without its prefix: that of IPv4 where the container has both. Of the range it
+// is known after at.
 func (c *container) fixedAddress() (string, bool) {
 	ip := c.net.IP
 	if ip == "" {
@@ -70,8 +72,12 @@ func (c *container) fixedAddress() (string, bool) {
 
 // Apply implements engine.Spec.
 func (c start) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error) {
+	c.container = c.at(w.Now.(*found))
 	vmid, err := vmidOf(c.container, w.In)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.checkAddress(ctx, w.Host, vmid); err != nil {
 		return nil, err
 	}
 	if err := c.unmark(ctx, w.Host); err != nil {

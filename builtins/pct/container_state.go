@@ -21,13 +21,18 @@ type found struct {
 	marks   map[string]string
 	address map[int]string // of running containers, by id; empty where the recipe fixes it
 	all     *Guests
+	given   given // the fixed IPv4 address
 }
 
 func (c *container) Asks(known *engine.Answers) []engine.Ask {
 	if known == nil {
-		return append(GuestAsks(c.facts.Node), engine.AskGlob(record.PrivGlob(c.app)), engine.AskGlob(record.RunGlob(c.app)), unit.ListAsk(c.app))
+		asks := append(GuestAsks(c.facts.Node), engine.AskGlob(record.PrivGlob(c.app)), engine.AskGlob(record.RunGlob(c.app)), unit.ListAsk(c.app))
+		if c.fixes() {
+			asks = append(asks, addressAsks()...)
+		}
+		return asks
 	}
-	if _, fixed := c.fixedAddress(); fixed {
+	if c.isFixed() {
 		return nil // nobody has to tell it
 	}
 	guests, err := GuestsOf(known, c.facts.Node)
@@ -41,6 +46,18 @@ func (c *container) Asks(known *engine.Answers) []engine.Ask {
 		}
 	}
 	return asks
+}
+
+// fixes reports whether the container has a fixed IPv4 address; isFixed, whether
+// its address, of whichever kind, is known without asking.
+func (c *container) fixes() bool {
+	_, named := c.recipeIP()
+	return c.auto || named
+}
+
+func (c *container) isFixed() bool {
+	_, fixed := c.fixedAddress()
+	return c.auto || fixed
 }
 
 func addressAsk(vmid int) engine.Ask {
@@ -62,11 +79,18 @@ func (c *container) Observe(a *engine.Answers) (engine.State, error) {
 				"run tg against "+g.Node+", or migrate the container back")
 		}
 		f.guests = append(f.guests, g)
-		if _, fixed := c.fixedAddress(); g.Running && !fixed {
+		if g.Running && !c.isFixed() {
 			if f.address[g.VMID], err = addressOf(a, g.VMID); err != nil {
 				return nil, err
 			}
 		}
+	}
+	if c.fixes() {
+		all, err := c.addresses(a, guests)
+		if err != nil {
+			return nil, err
+		}
+		f.given = all[c.name]
 	}
 	if f.marks, err = readMarks(a, c.app); err != nil {
 		return nil, err

@@ -67,6 +67,15 @@ func GuestsOf(a *engine.Answers, node string) (*Guests, error) {
 }
 
 func parseGuests(a *engine.Answers, node string) (*Guests, error) {
+	g, err := parseConfigs(a)
+	if err != nil {
+		return nil, err
+	}
+	return g, g.addStatus(a, node)
+}
+
+// parseConfigs returns the containers without who of them runs.
+func parseConfigs(a *engine.Answers) (*Guests, error) {
 	files, err := a.Glob(configGlob)
 	if err != nil {
 		return nil, err
@@ -94,10 +103,7 @@ func parseGuests(a *engine.Answers, node string) (*Guests, error) {
 	if g.Lowest, g.Highest, err = idRange(a); err != nil {
 		return nil, err
 	}
-	if err := g.addVMs(a); err != nil {
-		return nil, err
-	}
-	return g, g.addStatus(a, node)
+	return g, g.addVMs(a)
 }
 
 func idRange(a *engine.Answers) (lowest, highest int, err error) {

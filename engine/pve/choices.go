@@ -87,6 +87,9 @@ func storageNames(f *engine.Facts, content string) []string {
 }
 
 func checkChoices(f *engine.Facts, want engine.Choices) error {
+	if _, err := ParseRange(want.Range, want.Gateway); err != nil {
+		return err
+	}
 	var pools []string
 	for _, p := range f.Pools {
 		pools = append(pools, p.Name)

@@ -16,6 +16,7 @@ import (
 type evaluation struct {
 	o           Options
 	kinds       map[string]*engine.Kind
+	shared      *engine.Shared
 	predeclared starlark.StringDict
 	meter       *meter
 
@@ -46,6 +47,7 @@ func newEvaluation(cancelled func() error, o Options) *evaluation {
 	ev := &evaluation{
 		o:       o,
 		kinds:   map[string]*engine.Kind{},
+		shared:  &engine.Shared{},
 		meter:   newMeter(o.Limits.orDefaults(), cancelled),
 		made:    map[engine.StepID]*madeStep{},
 		content: map[string][]byte{},

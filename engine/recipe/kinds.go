@@ -41,7 +41,7 @@ func (ev *evaluation) constructor(c *engine.Constructor) starlark.Value {
 }
 
 func (ev *evaluation) engineCall(args engine.Args) engine.Call {
-	return engine.Call{App: ev.app.Name, Facts: ev.o.Facts, Args: args}
+	return engine.Call{App: ev.app.Name, Facts: ev.o.Facts, Args: args, Shared: ev.shared}
 }
 
 // function returns f as a function of that name that is usable once recipe() was

@@ -126,6 +126,7 @@ type Intent struct {
 	VMID    int           `json:"vmid"`
 	Archive string        `json:"archive"`
 	Unit    string        `json:"unit"`
+	Address string        `json:"address,omitempty"` // fixed IPv4 address that it will have
 }
 
 // IntentPath returns where the intent of a step is kept.

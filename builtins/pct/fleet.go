@@ -1,0 +1,35 @@
+package pct
+
+import (
+	"slices"
+	"sync"
+)
+
+// A fleet is the containers of one evaluated recipe, which must not get each
+// other's ids and addresses.
+type fleet struct {
+	ids idChooser
+
+	mu      sync.Mutex
+	members []*container // in recipe order
+}
+
+// join adds a container; one of the same name is the same call made again.
+func (f *fleet) join(c *container) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, m := range f.members {
+		if m.name == c.name {
+			f.members[i] = c
+			return
+		}
+	}
+	f.members = append(f.members, c)
+}
+
+// all returns the containers in recipe order.
+func (f *fleet) all() []*container {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.members)
+}
