@@ -87,7 +87,10 @@ func (s *session) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("apps", s.runCmd(), s.planCmd(), s.destroyCmd(), s.psCmd(), s.showCmd(), s.execCmd())
+	add("apps", s.runCmd(), s.planCmd(), s.destroyCmd(), s.psCmd(), s.showCmd(), s.execCmd(),
+		s.auditCmd(),
+		s.openURLCmd(),
+	)
 	add("recipes", s.recipesCmd(), s.graphCmd(), s.docsCmd(), s.fmtCmd())
 	add("node", s.labCmd(), s.doctorCmd())
 	root.AddCommand(s.versionCmd(), s.manCmd())
