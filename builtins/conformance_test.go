@@ -1,6 +1,7 @@
 package builtins_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/tengil/tengil/builtins"
@@ -11,6 +12,9 @@ import (
 func language() kindtest.Language {
 	return kindtest.Language{Kinds: builtins.Kinds(), Constructors: builtins.Constructors()}
 }
+
+// inDirectories are the choices for a host that keeps data in /srv/data.
+var inDirectories = engine.Choices{Data: "/srv/data"}
 
 const alpine = `
 web = pct_create("web", image = oci_pull("docker.io/library/alpine:3.22"), memory = "64M", disk = "1G")
@@ -34,6 +38,35 @@ zfs_dataset("tank/gg/data/sub", owner = 1)
 zfs_dataset("tank/gg/data", profile = "media", owner = 2)
 zfs_dataset("tank/gg/data/sub2", owner = 3)
 `,
+		},
+		{
+			Name: "a dataset that is a directory", Kind: "zfs_dataset", Storage: "dir", Choices: inDirectories, Setup: kindtest.Exec("mkdir", "-p", "/srv/data"),
+			Recipe: `zfs_dataset("data/app/db", profile = "postgres", owner = 999, mode = "0700", quota = "1G", properties = {"sync": "always"})`,
+			Change: `zfs_dataset("data/app/db", profile = "media", owner = 1000, group = 44, mode = "0750", protect = True)`,
+		},
+		{
+			Name: "directories whose datasets lie below one another", Kind: "zfs_dataset", Storage: "dir", Choices: inDirectories, Setup: kindtest.Exec("mkdir", "-p", "/srv/data"),
+			Recipe: `
+zfs_dataset("data/gg/data/sub", owner = 1)
+zfs_dataset("data/gg/data", profile = "media", owner = 2)
+`,
+		},
+		{
+			Name: "a directory that is adopted", Kind: "zfs_dataset", Storage: "dir", Choices: inDirectories, Setup: kindtest.Exec("mkdir", "-p", "/srv/data/photos/2026"),
+			Recipe: `zfs_dataset("data/photos", owner = 1000, adopt = True, protect = True)`,
+		},
+		{
+			Name: "a file in a directory", Kind: "file", Storage: "dir", Choices: inDirectories, Setup: kindtest.Exec("mkdir", "-p", "/srv/data"),
+			Recipe: `file(zfs_dataset("data/app/etc"), "/conf.d/app.conf", content = "a\n", uid = 1000, mode = "0640")`,
+			Change: `file(zfs_dataset("data/app/etc"), "/conf.d/app.conf", content = "other\n", uid = 1000, mode = "0600")`,
+		},
+		{
+			Name: "a container with a GPU whose root is a disk image", Kind: "gpu_attach", Storage: "dir", Choices: inDirectories, Setup: kindtest.Exec("mkdir", "-p", "/srv/data"),
+			Recipe: strings.Replace(alpine, `disk = "1G"`, `disk = "1G", mounts = {"/data": zfs_dataset("data/app/web", owner = 5)}`, 1) + "gpu_attach(web)",
+		},
+		{
+			Name: "a container whose root is a logical volume and that is replaced", Kind: "pct_create", Storage: "lvmthin", Recipe: alpine,
+			Change: `pct_create("web", image = oci_pull("docker.io/library/nginx:1.29"), memory = "64M", disk = "1G", ready = tcp_ready(80))`,
 		},
 		{
 			Name: "a container that is replaced", Kind: "pct_create", Recipe: alpine,

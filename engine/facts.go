@@ -28,8 +28,8 @@ type Choices struct {
 	Templates  string `json:"templates,omitempty"`  // for archives (content vztmpl)
 	Bridge     string `json:"bridge,omitempty"`     // "vmbr0"
 	Nameserver string `json:"nameserver,omitempty"` // blank-separated
-	// Data says where data lives on a node without ZFS: an absolute directory, or
-	// a storage's name for Proxmox volumes; "" for ZFS.
+	// Data is the absolute path of the directory that takes the data of applications
+	// on a node without ZFS; "" for ZFS. It is offered to recipes as a Pool.
 	Data string `json:"data,omitempty"`
 	// Range is where containers get fixed IPv4 addresses from, first and last with
 	// the network's prefix length: "192.168.1.200-192.168.1.249/24"; "" for DHCP.
@@ -49,12 +49,15 @@ type Limits struct {
 	Starts    int `json:"starts,omitempty"`
 }
 
-// A Pool is a ZFS pool.
+// A Pool is a ZFS pool, or the directory that stands in for one.
 type Pool struct {
 	Name   string `json:"name"`
 	Size   Size   `json:"size"`
 	Free   Size   `json:"free"`
 	Health string `json:"health"` // ONLINE, DEGRADED, …
+	// Dir is Choices.Data if datasets of the pool are directories there, "" for
+	// ZFS. Size, Free and Health are then not known.
+	Dir string `json:"dir,omitempty"`
 }
 
 // A Storage is one entry of storage.cfg.

@@ -16,6 +16,8 @@ type Source struct {
 	Node engine.NodeID
 	// Dataset is the name of the ZFS dataset, "" for a plain directory.
 	Dataset string
+	// Dir is the directory that is the dataset on a host without ZFS, else "".
+	Dir string
 	// Owner is the user id inside the container that the directory is meant for;
 	// nil where the recipe does not say.
 	Owner *int

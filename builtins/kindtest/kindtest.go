@@ -47,6 +47,8 @@ type Case struct {
 	Setup func(t *testing.T, l *lab.Lab)
 	// PVE is the release of the lab; "" is the newest.
 	PVE string
+	// Storage is what the lab keeps data on; "" is ZFS (lab.Options.Storage).
+	Storage string
 	// Choices of the host's owner.
 	Choices engine.Choices
 }
@@ -102,7 +104,7 @@ type node struct {
 
 func (s suite) open(t *testing.T) *node {
 	t.Helper()
-	l, err := lab.Open(t.Context(), lab.Options{Dir: t.TempDir(), PVE: s.PVE})
+	l, err := lab.Open(t.Context(), lab.Options{Dir: t.TempDir(), PVE: s.PVE, Storage: s.Storage})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func newFile(c engine.Call) (*engine.Made, error) {
 	if !ok || src.Dataset == "" {
 		return nil, engine.ArgErrorf("target", "%s takes no files; wanted a container or a dataset", h.ID)
 	}
-	spec := dataFile{content: file, dataset: src.Dataset, mountpoint: src.Path, dest: dest}
+	spec := dataFile{content: file, dataset: src.Dataset, dir: src.Dir, mountpoint: src.Path, dest: dest}
 	return &engine.Made{Name: file.name, Parts: []engine.Part{{
 		Spec: spec, Uses: append(file.text.Refs(), src.Path.Refs()...), After: []engine.NodeID{src.Node},
 	}}}, nil

@@ -18,6 +18,7 @@ import (
 type dataFile struct {
 	content
 	dataset    string
+	dir        string // that is the dataset, on a host without ZFS
 	mountpoint engine.Text
 	dest       string
 }
@@ -31,8 +32,12 @@ type dataState struct {
 
 func linkAsk(dir string) engine.Ask { return engine.AskRun("readlink", "-f", dir) }
 
-// where returns the file's path if its dataset exists and is mounted.
+// where returns the file's path if its dataset exists and is mounted, or is a
+// directory.
 func (f dataFile) where(a *engine.Answers) (string, bool, error) {
+	if f.dir != "" {
+		return path.Join(f.dir, f.dest), true, nil
+	}
 	all, err := zfs.List(a)
 	if err != nil || all[f.dataset] == nil || all[f.dataset]["mounted"] != "yes" {
 		return "", false, err
@@ -41,9 +46,12 @@ func (f dataFile) where(a *engine.Answers) (string, bool, error) {
 }
 
 func (f dataFile) Asks(known *engine.Answers) []engine.Ask {
-	asks := []engine.Ask{zfs.ListAsk()}
-	if known == nil {
-		return asks
+	var asks []engine.Ask
+	if f.dir == "" {
+		asks = append(asks, zfs.ListAsk())
+		if known == nil {
+			return asks
+		}
 	}
 	if name, ok, err := f.where(known); err == nil && ok {
 		asks = append(asks, engine.AskFile(name), ownerAsk(name), linkAsk(name))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/tengil/tengil/builtins/act"
 	"github.com/tengil/tengil/engine"
@@ -36,7 +35,7 @@ func (d dataset) Apply(ctx context.Context, w engine.Work) (engine.Outputs, erro
 			return nil, err
 		}
 	}
-	return outs, d.own(ctx, w.Host, st)
+	return outs, d.own(ctx, w.Host, st.mountpoint, st.topDir)
 }
 
 // pairs returns the property=value words to set on a dataset that exists.
@@ -93,7 +92,7 @@ func (d dataset) create(ctx context.Context, w engine.Work, st *state) (engine.O
 		return nil, fmt.Errorf("%s was made but is not mounted (mountpoint %q)", d.name, made["mountpoint"])
 	}
 	fresh := &state{mountpoint: made["mountpoint"]}
-	return engine.Outputs{"name": engine.Known(d.name), "mountpoint": engine.Known(fresh.mountpoint)}, d.own(ctx, w.Host, fresh)
+	return engine.Outputs{"name": engine.Known(d.name), "mountpoint": engine.Known(fresh.mountpoint)}, d.own(ctx, w.Host, fresh.mountpoint, topDir{})
 }
 
 // createParent makes a dataset on the way, with a mark that says so. Another step
@@ -113,20 +112,4 @@ func (d dataset) createParent(ctx context.Context, h engine.Host, p string) erro
 		return engine.Transient(made)
 	}
 	return err
-}
-
-// own sets owner and mode of the top directory, never of what is in it.
-func (d dataset) own(ctx context.Context, h engine.Host, st *state) error {
-	if d.uid != nil {
-		uid, gid := strconv.Itoa(*d.uid), strconv.Itoa(*d.gid)
-		if uid != st.uid || gid != st.gid {
-			if err := act.Do(ctx, h, "chown", "-h", uid+":"+gid, st.mountpoint); err != nil {
-				return err
-			}
-		}
-	}
-	if d.mode != "" && d.mode != st.mode {
-		return act.Do(ctx, h, "chmod", "0"+d.mode, st.mountpoint)
-	}
-	return nil
 }

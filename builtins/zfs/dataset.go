@@ -23,15 +23,16 @@ func Dataset() engine.Kind {
 		Name: KindName,
 		Doc: "Makes a ZFS dataset and keeps its properties as the recipe says. Missing parents are made too. " +
 			"A dataset outlives its containers: nothing but tg destroy --data removes it. " +
-			"Properties that the recipe does not name are left alone.",
+			"Properties that the recipe does not name are left alone. " +
+			"On a host without ZFS, whose owner has chosen a directory for data, it makes a directory there, which has no properties and no quota.",
 		Example: `zfs_dataset("tank/immich/db", profile = "postgres", owner = 999)`,
 		Params:  params(),
 		Outputs: []engine.Output{
 			{Name: "name", Doc: "The name of the dataset."},
-			{Name: "mountpoint", Doc: "The directory on the node where it is mounted."},
+			{Name: "mountpoint", Doc: "The directory on the node where it is mounted, or which it is."},
 		},
 		New:      newDataset,
-		FindAsks: func(*engine.Answers) []engine.Ask { return []engine.Ask{ListAsk()} },
+		FindAsks: func(*engine.Answers) []engine.Ask { return append(findDirectoryAsks(), ListAsk()) },
 		Find:     find,
 	}
 }
@@ -67,14 +68,13 @@ func params() []engine.Param {
 
 // A dataset is the wanted state.
 type dataset struct {
-	app      string
-	id       engine.StepID
-	name     string
-	props    []property // sorted by name; never mountpoint's default
-	uid, gid *int       // on the node
-	mode     string     // "750", as stat prints it
-	protect  bool
-	adopt    bool
+	app   string
+	id    engine.StepID
+	name  string
+	props []property // sorted by name; never mountpoint's default
+	ownership
+	protect bool
+	adopt   bool
 }
 
 func newDataset(c engine.Call) (*engine.Made, error) {
@@ -86,20 +86,26 @@ func newDataset(c engine.Call) (*engine.Made, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := dataset{
-		app: c.App, id: engine.StepID(KindName + "/" + name), name: name,
-		props:   wanted(c.Args.String("profile"), explicit),
-		protect: c.Args.Bool("protect"), adopt: c.Args.Bool("adopt"),
-	}
-	src := &bind.Source{Node: d.id.Node(""), Dataset: name}
+	id := engine.StepID(KindName + "/" + name)
+	src := &bind.Source{Node: id.Node(""), Dataset: name}
 	src.Path = engine.Hole(engine.Ref{Node: src.Node, Output: "mountpoint"}, false)
-	if err := d.setOwner(c.Args, src); err != nil {
+	owner, err := ownershipOf(c.Args, src)
+	if err != nil {
 		return nil, err
 	}
-	return &engine.Made{
-		Name: name, Parts: []engine.Part{{Spec: d}},
-		Known: map[string]string{"name": name}, Detail: src,
-	}, nil
+	d := dataset{
+		app: c.App, id: id, name: name, props: wanted(c.Args.String("profile"), explicit),
+		ownership: owner, protect: c.Args.Bool("protect"), adopt: c.Args.Bool("adopt"),
+	}
+	made := &engine.Made{Name: name, Known: map[string]string{"name": name}, Detail: src}
+	if data := dirOf(name, c.Facts); data != "" {
+		src.Dir = dirPath(data, name)
+		dir, err := newDirectory(d, c, data, explicit)
+		made.Parts = []engine.Part{{Spec: dir}}
+		return made, err
+	}
+	made.Parts = []engine.Part{{Spec: d}}
+	return made, nil
 }
 
 func checkName(name string, f *engine.Facts) error {
@@ -176,38 +182,6 @@ func checkProperty(name, value string) error {
 		if err := pve.CheckPath(value); err != nil {
 			return fmt.Errorf("mountpoint: %w", err)
 		}
-	}
-	return nil
-}
-
-// setOwner takes owner, group and mode. Nodes whose Proxmox maps ids for each
-// mount point could leave the files unshifted; shifting the owner works on all
-// of them, and a dataset looks the same after an upgrade.
-func (d *dataset) setOwner(a engine.Args, src *bind.Source) error {
-	for _, p := range []string{"owner", "group"} {
-		if n := a.Int(p); n < 0 || n > bind.MaxID {
-			return engine.ArgErrorf(p, "wanted 0 to %d, got %d", bind.MaxID, n)
-		}
-	}
-	if a.Has("owner") {
-		inside := int(a.Int("owner"))
-		src.Owner = &inside
-		uid := bind.HostID + inside
-		d.uid, d.gid = &uid, &uid
-	}
-	if a.Has("group") {
-		if d.uid == nil {
-			return engine.ArgErrorf("group", "wanted together with owner")
-		}
-		gid := bind.HostID + int(a.Int("group"))
-		d.gid = &gid
-	}
-	if a.Has("mode") {
-		n, err := strconv.ParseUint(a.String("mode"), 8, 16)
-		if err != nil || n > 0o7777 || n&0o700 != 0o700 {
-			return engine.ArgErrorf("mode", "wanted an octal number that lets the owner in, such as %q; got %q", "0750", a.String("mode"))
-		}
-		d.mode = strconv.FormatUint(n, 8)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tengil/tengil/builtins/bind"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
 )
@@ -93,12 +92,7 @@ func (d dataset) changes(st *state) []engine.Change {
 	if st.props["mounted"] != "yes" {
 		add("mounted", "no", "yes", "a container would write below the mountpoint instead of into the dataset")
 	}
-	if d.uid != nil {
-		add("owner", inside(st.uid, st.gid), inside(strconv.Itoa(*d.uid), strconv.Itoa(*d.gid)), "the container's user must own the top directory")
-	}
-	if d.mode != "" {
-		add("mode", st.mode, d.mode, "the recipe sets it")
-	}
+	out = append(out, d.ownership.changes(st.topDir)...)
 	if ours(d.name, st.props) {
 		add("protect", onOff(st.props[protectProp] == "on"), onOff(d.protect), "the recipe sets it")
 	}
@@ -127,31 +121,7 @@ func (d dataset) summary() string {
 	for _, p := range d.props {
 		parts = append(parts, p.name+"="+readable(p.name, canonical(p.name, p.value)))
 	}
-	if d.uid != nil {
-		parts = append(parts, "owner="+inside(strconv.Itoa(*d.uid), strconv.Itoa(*d.gid)))
-	}
-	if d.mode != "" {
-		parts = append(parts, "mode="+d.mode)
-	}
-	return strings.Join(parts, " ")
-}
-
-// inside prints ids of the node as the container sees them: "999:999".
-func inside(uid, gid string) string {
-	one := func(s string) string {
-		n, err := strconv.Atoi(s)
-		switch {
-		case err != nil:
-			return "?"
-		case n >= bind.HostID && n <= bind.HostID+bind.MaxID:
-			return strconv.Itoa(n - bind.HostID)
-		}
-		return "node's " + s
-	}
-	if uid == "" {
-		return ""
-	}
-	return one(uid) + ":" + one(gid)
+	return strings.Join(append(parts, d.ownership.summary()...), " ")
 }
 
 func onOff(b bool) string {

@@ -74,8 +74,7 @@ type state struct {
 	exists     bool
 	props      map[string]string // canonical values, also of exotic properties
 	mountpoint string
-	uid, gid   string // of the top directory; "" if not asked or not mounted
-	mode       string
+	topDir              // asked only where it is mounted and matters
 	missing    []string // parents that must be made, outermost first
 }
 

@@ -21,11 +21,14 @@ func orderOf(name string) int { return order - min(strings.Count(name, "/"), 50)
 // find tells the datasets of all apps by their marks, and those that were made
 // on the way to them.
 func find(a *engine.Answers) ([]engine.Found, error) {
+	found, err := findDirectories(a)
+	if err != nil {
+		return nil, err
+	}
 	all, err := List(a)
 	if err != nil {
 		return nil, err
 	}
-	var found []engine.Found
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		switch props := all[name]; {
 		case ours(name, props):

@@ -42,6 +42,7 @@ type fileStat struct {
 	info  fs.FileInfo
 	owner owner
 	kind  string
+	mount func() string // tells where its file system is mounted
 }
 
 // look describes a file; links are followed if follow is set or if it is the
@@ -61,7 +62,7 @@ func (p *proc) look(name string, follow bool) (fileStat, error) {
 	if err != nil {
 		return fileStat{}, err
 	}
-	return fileStat{name: name, at: at, info: fi, owner: n.owner(at, fi), kind: n.fileType(at, fi)}, nil
+	return fileStat{name: name, at: at, info: fi, owner: n.owner(at, fi), kind: n.fileType(at, fi), mount: func() string { return n.mountOf(at) }}, nil
 }
 
 // mode is the first column of ls -l.
@@ -141,6 +142,8 @@ func (f fileStat) directive(c byte) string {
 		return strconv.FormatInt(f.info.Size(), 10)
 	case 'n':
 		return f.name
+	case 'm':
+		return f.mount()
 	case 'y', 'z', 'x':
 		return f.info.ModTime().UTC().Format("2006-01-02 15:04:05.000000000 -0700")
 	case 'Y', 'Z', 'X':

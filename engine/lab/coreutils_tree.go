@@ -40,8 +40,9 @@ func (n *node) isMountpoint(name string) bool {
 }
 
 // remove removes a tree as rm -r does: all but what something is mounted at,
-// which keeps its directory. The error is that of the first thing left.
-func (n *node) remove(name string) error {
+// which keeps its directory. With oneFS it does not go into what is mounted below.
+// The error is that of the first thing left.
+func (n *node) remove(name string, oneFS bool) error {
 	at, err := n.resolve(name, false)
 	if err != nil {
 		return err
@@ -63,7 +64,14 @@ func (n *node) remove(name string) error {
 			return err
 		}
 		for _, e := range list {
-			if err := n.remove(path.Join(at, e.Name())); err != nil && first == nil {
+			below := path.Join(at, e.Name())
+			if oneFS && n.isMountpoint(below) {
+				if first == nil {
+					first = &fs.PathError{Op: "unlink", Path: below, Err: syscall.EXDEV}
+				}
+				continue
+			}
+			if err := n.remove(below, oneFS); err != nil && first == nil {
 				first = err
 			}
 		}
@@ -82,7 +90,7 @@ func (n *node) remove(name string) error {
 }
 
 func rmProgram(p *proc) int {
-	o, names, exit, ok := p.options(grammar{names: "r R f recursive force v d"}, 1)
+	o, names, exit, ok := p.options(grammar{names: "r R f recursive force v d one-file-system"}, 1)
 	if !ok {
 		return exit
 	}
@@ -100,7 +108,7 @@ func rmProgram(p *proc) int {
 			err = &fs.PathError{Op: "unlink", Path: name, Err: syscall.EISDIR}
 		}
 		if err == nil {
-			err = p.node.remove(p.abs(name))
+			err = p.node.remove(p.abs(name), o.has("one-file-system"))
 		}
 		if err != nil {
 			exit = p.failf(1, "rm: cannot remove '%s': %s", blamed(err, p.abs(name), name), strerror(err))

@@ -61,7 +61,7 @@ func (n *node) loseState() error {
 func (n *node) empty(dir string) error {
 	list, err := n.readDir(dir)
 	for _, e := range list {
-		err = errors.Join(err, n.remove(path.Join(dir, e.Name())))
+		err = errors.Join(err, n.remove(path.Join(dir, e.Name()), false))
 	}
 	return err
 }

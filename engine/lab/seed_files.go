@@ -52,6 +52,7 @@ func freshFiles() map[string]string {
 		"/sys/class/net/lo/address":             "00:00:00:00:00:00\n",
 		"/proc/sys/kernel/hostname":             nodeName + "\n",
 		"/proc/sys/kernel/osrelease":            kernelRelease + "\n",
+		mountsPath:                              "",
 		"/proc/loadavg":                         "0.16 0.07 0.40 1/312 20417\n",
 		"/proc/meminfo": "MemTotal:       32798112 kB\nMemFree:        21023840 kB\nMemAvailable:   27340444 kB\n" +
 			"Buffers:          102876 kB\nCached:          2263112 kB\nSwapTotal:             0 kB\nSwapFree:              0 kB\n",

@@ -77,10 +77,8 @@ func (n *node) open(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	if flag&os.O_CREATE != 0 && inPmxcfs(to) {
 		perm = 0o640
 	}
-	if to == vmlistPath {
-		if err := n.writeVMList(); err != nil {
-			return nil, err
-		}
+	if err := n.madeUp(to); err != nil {
+		return nil, err
 	}
 	if n.isDevice(to) {
 		return os.OpenFile(os.DevNull, flag&^(os.O_CREATE|os.O_EXCL|os.O_TRUNC), 0)
@@ -102,8 +100,8 @@ func (n *node) readFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if to == vmlistPath {
-		return n.vmlist(), nil
+	if err := n.madeUp(to); err != nil {
+		return nil, err
 	}
 	data, err := os.ReadFile(n.host(to))
 	return data, renamed(err, "open", name)
@@ -169,10 +167,8 @@ func (n *node) lstat(name string) (fs.FileInfo, error) {
 }
 
 func (n *node) lstatAt(to, name string) (fs.FileInfo, error) {
-	if to == vmlistPath {
-		if err := n.writeVMList(); err != nil {
-			return nil, err
-		}
+	if err := n.madeUp(to); err != nil {
+		return nil, err
 	}
 	fi, err := os.Lstat(n.host(to))
 	if err != nil {

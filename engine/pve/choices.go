@@ -8,11 +8,15 @@ import (
 	"github.com/tengil/tengil/engine"
 )
 
-// choose completes the choices of a host's owner: the pool is the only one, else
+// choose completes the choices of a host's owner: the pool is that of the
+// directory for data where there is one; without it the only one, else
 // the one with most free space that is not the system's; the storage is the first
 // for root file systems, of type zfspool if there is one; the bridge is vmbr0 or
 // the first. What the node does not have stays "".
 func choose(f *engine.Facts, want engine.Choices) (engine.Choices, error) {
+	if err := addDataPool(f, want.Data); err != nil {
+		return engine.Choices{}, err
+	}
 	if err := checkChoices(f, want); err != nil {
 		return engine.Choices{}, err
 	}
@@ -31,6 +35,9 @@ func choose(f *engine.Facts, want engine.Choices) (engine.Choices, error) {
 func defaultPool(pools []engine.Pool) string {
 	var best engine.Pool
 	for _, p := range pools {
+		if p.Dir != "" {
+			return p.Name
+		}
 		if len(pools) > 1 && p.Name == "rpool" { // the installer's name for the system's pool
 			continue
 		}

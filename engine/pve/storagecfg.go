@@ -67,3 +67,33 @@ func completeStorage(s *engine.Storage) {
 		s.Content = []string{"images", "rootdir"}
 	}
 }
+
+// StorageMounts returns where storages say that something has to be mounted
+// before they are used: their is_mountpoint, which is yes or a path.
+func StorageMounts(data []byte) []string {
+	var out []string
+	var dir, at string
+	end := func() {
+		switch at {
+		case "", "0", "no", "off", "false":
+		case "1", "yes", "on", "true":
+			out = append(out, dir)
+		default:
+			out = append(out, at)
+		}
+		dir, at = "", ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if line[0] != ' ' && line[0] != '\t' && line[0] != '\n' {
+			end()
+		}
+		switch key, value, _ := strings.Cut(strings.TrimSpace(line), " "); key {
+		case "path":
+			dir = strings.TrimSpace(value)
+		case "is_mountpoint":
+			at = strings.TrimSpace(value)
+		}
+	}
+	end()
+	return out
+}

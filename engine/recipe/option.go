@@ -155,7 +155,7 @@ func (ev *evaluation) nothingToChoose(o *Option) error {
 	case "zpool", "dataset":
 		pools := poolNames(ev.o.Facts)
 		if len(pools) == 0 {
-			return fmt.Errorf("there is no ZFS pool on %s", ev.o.Facts.Node)
+			return engine.WithHint(fmt.Errorf("there is no ZFS pool on %s", ev.o.Facts.Node), noPoolHint)
 		}
 		if o.Type == "zpool" {
 			o.Choices = pools

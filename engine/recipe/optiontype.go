@@ -106,10 +106,14 @@ func checkDataset(f *engine.Facts, s string) error {
 	return checkPool(f, parts[0])
 }
 
+// noPoolHint is what to do on a node without ZFS.
+const noPoolHint = `name a directory for data in the config file, among what the host gives:
+    "data": "/srv/data"`
+
 func checkPool(f *engine.Facts, name string) error {
 	pools := poolNames(f)
 	if len(pools) == 0 {
-		return fmt.Errorf("want a ZFS pool, got %q, and %s has none", name, f.Node)
+		return engine.WithHint(fmt.Errorf("want a ZFS pool, got %q, and %s has none", name, f.Node), noPoolHint)
 	}
 	if !slices.Contains(pools, name) && !f.Imagined {
 		return fmt.Errorf("pool %q does not exist on %s; there are %s", name, f.Node, quotedList(pools))

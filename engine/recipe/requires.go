@@ -19,7 +19,7 @@ func requiresDecl() declaration {
 		Params: []engine.Param{
 			{Name: "pve", Type: engine.TypeString, Doc: "Release of Proxmox VE: a comparison, or several with \",\" between.", Example: `">=9.1"`},
 			{Name: "gpu", Type: typeAny, Doc: "True for any graphics device, or a vendor, or a list of vendors of which one will do: intel, amd, nvidia.", Example: `True`},
-			{Name: "pool", Type: typeAny, Doc: "True for any ZFS pool, or the name of one.", Example: `True`},
+			{Name: "pool", Type: typeAny, Doc: "True for any ZFS pool, or a directory in place of one; or the name of one.", Example: `True`},
 		},
 		Run: (*evaluation).declareRequires,
 	}
@@ -157,7 +157,7 @@ func (ev *evaluation) requirePool(v any) (string, error) {
 			return "", nil
 		}
 		if len(ev.o.Facts.Pools) == 0 {
-			return "", fmt.Errorf("this recipe needs a ZFS pool, and %s has none", ev.o.Facts.Node)
+			return "", engine.WithHint(fmt.Errorf("this recipe needs a ZFS pool, and %s has none", ev.o.Facts.Node), noPoolHint)
 		}
 		return "any", nil
 	case string:
