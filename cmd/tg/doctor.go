@@ -179,11 +179,14 @@ func storages(f *engine.Facts) []check {
 
 func pool(f *engine.Facts) check {
 	if f.Default.Pool == "" {
-		return problem("pool", "make one: Datacenter, the node, Disks, ZFS, Create", "the node has no ZFS pool for the data of applications")
+		return problem("pool", "make one: Datacenter, the node, Disks, ZFS, Create; or name a directory for data in the config file:\n    \"data\": \"/srv/data\"", "the node has no ZFS pool for the data of applications")
 	}
 	for _, p := range f.Pools {
 		if p.Name != f.Default.Pool {
 			continue
+		}
+		if p.Dir != "" {
+			return fine("pool", "%s, in %s", p.Name, p.Dir)
 		}
 		if p.Health != "ONLINE" {
 			return problem("pool", "on the node:\n    zpool status "+p.Name, "%s is %s", p.Name, p.Health)
