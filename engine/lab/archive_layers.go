@@ -94,7 +94,7 @@ func (a *ociArchive) diffID(d descriptor) (id string, ok bool, err error) {
 	}
 	defer r.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, r); err != nil {
+	if _, err := pour(h, r); err != nil {
 		return "", true, layerReadError(err)
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), true, nil

@@ -197,7 +197,7 @@ func (x *extractor) writeFile(h *tar.Header, content io.Reader) error {
 		return err
 	}
 	in := &sourceReader{r: content}
-	_, err = io.Copy(f, in)
+	_, err = pour(f, in)
 	err = errors.Join(err, f.Close())
 	if in.err != nil {
 		return &ociError{"extracting", layerReadError(in.err)}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"unicode"
 )
@@ -59,11 +60,23 @@ func (p *proc) create(name string, flag int) (*os.File, error) {
 	return p.node.open(p.abs(name), os.O_WRONLY|os.O_CREATE|flag, 0o666&^maskOf(p.ctx).get())
 }
 
+// buffers are used for copying, as programs are many and short.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+
+// pour copies until src ends.
+func pour(dst io.Writer, src io.Reader) (int64, error) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	return io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, *buf)
+}
+
 // copy copies until src ends. The checkpoint comes when half of what was read
 // first is written.
 func (p *proc) copy(dst io.Writer, src io.Reader) (int64, error) {
 	var total int64
-	buf := make([]byte, 64<<10)
+	held := buffers.Get().(*[]byte)
+	defer buffers.Put(held)
+	buf := *held
 	for first := true; ; first = false {
 		n, err := src.Read(buf)
 		if p.ctx.Err() != nil {

@@ -215,7 +215,7 @@ func (c copier) link(src, dst string) error {
 	if inPmxcfs(at) {
 		return syscall.EPERM
 	}
-	return os.Symlink(to, c.p.node.host(at))
+	return c.p.node.symlink(to, at)
 }
 
 func (c copier) file(src, dst string) error {

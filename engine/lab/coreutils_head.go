@@ -58,10 +58,7 @@ func (h header) show(f io.Reader) error {
 		return h.cut(f)
 	}
 	if h.bytes {
-		_, err := io.CopyN(h.stdout, f, int64(h.count))
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
+		_, err := pour(h.stdout, io.LimitReader(f, int64(h.count)))
 		return err
 	}
 	r := bufio.NewReader(f)

@@ -13,7 +13,12 @@ import (
 // and is neither a directory nor in /dev/shm.
 func (n *node) isDevice(name string) bool {
 	to, err := n.resolve(name, true)
-	if err != nil || !within(to, "/dev") || within(to, "/dev/shm") {
+	return err == nil && n.deviceAt(to)
+}
+
+// deviceAt is isDevice for a path whose links are resolved.
+func (n *node) deviceAt(to string) bool {
+	if !within(to, "/dev") || within(to, "/dev/shm") {
 		return false
 	}
 	fi, err := os.Stat(n.host(to))

@@ -251,7 +251,7 @@ func lnProgram(p *proc) int {
 		}
 	}
 	if err == nil {
-		err = os.Symlink(names[0], p.node.host(at))
+		err = p.node.symlink(names[0], at)
 	}
 	if err != nil {
 		return p.failf(1, "ln: failed to create symbolic link '%s': %s", names[1], strerror(err))

@@ -2,7 +2,9 @@ package lab
 
 import (
 	"archive/tar"
-	"errors"
+	"bytes"
+	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // A standIn describes an image of a public registry as far as pct create and a
@@ -39,35 +42,81 @@ type standIn struct {
 	single     bool   // for amd64 only, without an index
 }
 
-// standIn makes sure that the repository has its stand-in image of ref, a tag or
-// digest, if it is one of the table's. Tags that begin with "nosuch" have none,
-// so that tests can ask for what is not there.
-func (r *registries) standIn(repo dockerRepo, ref string) error {
-	rows := standInRows(repo.String())
-	if len(rows) == 0 || r.real != nil || ref != "" && r.has(repo, ref) {
-		return nil
+// newStandIn returns the manifest or index of a tag that nobody has asked for
+// yet, and notes that the repository has it; the error wraps fs.ErrNotExist if it
+// has no stand-in of the tag. Tags that begin with "nosuch" have none, so that
+// tests can ask for what is not there.
+func (r *registries) newStandIn(repo dockerRepo, tag string) (storedManifest, error) {
+	if r.real != nil || len(standInRows(repo.String())) == 0 || strings.HasPrefix(tag, "nosuch") {
+		return storedManifest{}, fs.ErrNotExist
 	}
-	tags := []string{ref}
-	if !isTag(ref) { // a digest, or the list of tags: all that are known
-		tags = nil
-		for _, row := range rows {
-			tags = append(tags, strings.Fields(row.tags)...)
+	p, err := builtStandIn(repo, tag)
+	if err != nil {
+		return storedManifest{}, err
+	}
+	if err := r.markStandIn(repo); err != nil {
+		return storedManifest{}, err
+	}
+	dir := filepath.Join(r.repoDir(repo), "_tags")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return storedManifest{}, err
+	}
+	return p.manifests[len(p.manifests)-1], replaceFile(filepath.Join(dir, tag), []byte(p.digest()), 0o600)
+}
+
+// standInManifest returns a manifest by digest, of a tag that is known.
+func (r *registries) standInManifest(repo dockerRepo, digest string) (m storedManifest, err error) {
+	return m, r.eachStandIn(repo, func(p push) bool {
+		i := slices.IndexFunc(p.manifests, func(m storedManifest) bool { return m.Digest == digest })
+		if i >= 0 {
+			m = p.manifests[i]
 		}
+		return i >= 0
+	})
+}
+
+// standInBlob returns a blob of a tag that is known.
+func (r *registries) standInBlob(repo dockerRepo, digest string) (b blob, err error) {
+	return b, r.eachStandIn(repo, func(p push) bool {
+		data, ok := p.blobs[digest]
+		b = blob{io.NopCloser(bytes.NewReader(data)), int64(len(data))}
+		return ok
+	})
+}
+
+// eachStandIn calls have with the stand-ins of a repository until one returns
+// true; otherwise the error is fs.ErrNotExist.
+func (r *registries) eachStandIn(repo dockerRepo, have func(p push) bool) error {
+	if r.real != nil || len(standInRows(repo.String())) == 0 {
+		return fs.ErrNotExist
+	}
+	tags, err := r.tags(repo)
+	if err != nil {
+		return err
 	}
 	for _, tag := range tags {
-		if strings.HasPrefix(tag, "nosuch") || r.has(repo, tag) {
-			continue
-		}
-		p, err := buildImage(rowFor(rows, tag).spec(tag))
+		p, err := builtStandIn(repo, tag)
 		if err != nil {
 			return err
 		}
-		p.tags = []string{tag}
-		if err := errors.Join(r.markStandIn(repo), r.put(repo, p)); err != nil {
-			return err
+		if have(p) {
+			return nil
 		}
 	}
-	return nil
+	return fs.ErrNotExist
+}
+
+// built are the stand-ins that this process has made, by repository and tag. All
+// labs share them, as they are the same everywhere.
+var built sync.Map // "docker.io/library/postgres:17" → func() (push, error)
+
+// builtStandIn returns the stand-in of a tag, made once. The caller does not
+// change it.
+func builtStandIn(repo dockerRepo, tag string) (push, error) {
+	name := repo.String()
+	make := sync.OnceValues(func() (push, error) { return buildImage(rowFor(standInRows(name), tag).spec(tag)) })
+	one, _ := built.LoadOrStore(name+":"+tag, make)
+	return one.(func() (push, error))()
 }
 
 // markStandIn notes that a repository without images has stand-ins from now on.
@@ -85,15 +134,25 @@ func (r *registries) markStandIn(repo dockerRepo) error {
 	return os.WriteFile(filepath.Join(dir, "_stand-in"), nil, 0o600)
 }
 
-// standInRows returns the rows of a repository, the general one last.
-func standInRows(repo string) []standIn {
-	var rows []standIn
+// standInTable holds the rows by repository, the general one last.
+var standInTable = sync.OnceValue(func() map[string][]standIn {
+	all := map[string][]standIn{}
 	for _, row := range slices.Concat(serviceImages(), appImages(), mediaImages()) {
-		if row.repo == repo {
-			rows = append(rows, row)
-		}
+		all[row.repo] = append(all[row.repo], row)
 	}
-	return rows
+	return all
+})
+
+// standInRows returns the rows of a repository, the general one last.
+func standInRows(repo string) []standIn { return standInTable()[repo] }
+
+// standInTags returns the tags of a repository that its rows name.
+func standInTags(repo dockerRepo) []string {
+	var tags []string
+	for _, row := range standInRows(repo.String()) {
+		tags = append(tags, strings.Fields(row.tags)...)
+	}
+	return tags
 }
 
 // isStandInHost reports whether a registry has stand-in images.

@@ -32,7 +32,7 @@ func (n *node) bind(source, target string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Symlink(rel, here); err != nil {
+	if err := n.symlink(rel, to); err != nil {
 		return renamed(err, "mount", target)
 	}
 	n.mu.Lock()

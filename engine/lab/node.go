@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +31,7 @@ type node struct {
 	saving sync.Mutex // guards saved; taken before mu
 	saved  string     // state.json as last written
 
+	plain  plainPaths
 	locks  lockTable
 	faults faultTable
 	delay  func(argv []string) time.Duration // nil for none
@@ -216,5 +216,5 @@ func absolute(dir, name string) string {
 // host returns the path on the lab's machine of an absolute path of the node,
 // without following symbolic links; see resolve.
 func (n *node) host(name string) string {
-	return filepath.Join(n.dir, "root", filepath.FromSlash(path.Clean("/"+name)))
+	return n.dir + "/root" + absolute("/", name)
 }

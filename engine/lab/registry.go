@@ -7,17 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
-
-	"github.com/google/go-containerregistry/pkg/registry"
 )
 
 // registries are all the registries that a node can reach. Their images lie
@@ -99,23 +95,13 @@ func (r *registries) put(repo dockerRepo, p push) error {
 	return nil
 }
 
-// has reports whether a repository has an image of that tag or digest.
-func (r *registries) has(repo dockerRepo, ref string) bool {
-	if !isDigest(ref) {
-		_, err := os.Stat(filepath.Join(r.repoDir(repo), "_tags", ref))
-		return err == nil
-	}
-	found, _ := filepath.Glob(filepath.Join(r.repoDir(repo), "_manifests", "*-"+strings.TrimPrefix(ref, "sha256:")+".json"))
-	return len(found) > 0
-}
-
 // RoundTrip answers a request to any registry.
 func (r *registries) RoundTrip(req *http.Request) (*http.Response, error) {
 	host := req.URL.Host
 	if host == "index.docker.io" || host == "registry-1.docker.io" {
 		host = "docker.io"
 	}
-	repo, ref := requestedImage(host, req.URL.Path)
+	repo := requestedRepo(host, req.URL.Path)
 	if r.real != nil && !r.holds(repo) {
 		resp, err := r.real.RoundTrip(req)
 		if err == nil || repo.path != "" || !r.holdsHost(host) {
@@ -128,41 +114,17 @@ func (r *registries) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !r.allowed(host, req) {
 		return serve(http.HandlerFunc(refuseLogin), req)
 	}
-	if repo.path == "" {
-		return serve(registry.New(registry.Logger(noLog())), req)
-	}
-	if err := r.standIn(repo, ref); err != nil {
-		return nil, err
-	}
-	h, err := r.handler(repo)
-	if err != nil {
-		return nil, err
-	}
-	return serve(h, req)
+	return serve(r.handler(repo), req)
 }
 
-// requestedImage takes a path of the registry protocol apart; repo is zero in
-// paths that name none, ref is empty unless a manifest is asked for.
-func requestedImage(host, path string) (repo dockerRepo, ref string) {
-	rest, ok := strings.CutPrefix(path, "/v2/")
-	if !ok {
-		return dockerRepo{}, ""
+// requestedRepo returns the repository that a path of the registry protocol
+// names; zero if it names none.
+func requestedRepo(host, path string) dockerRepo {
+	what := requested(path)
+	if repo := (dockerRepo{host, what.repo}); what.repo != "" && repo.valid() {
+		return repo
 	}
-	for _, kind := range []string{"/manifests/", "/blobs/", "/tags/"} {
-		i := strings.LastIndex(rest, kind)
-		if i < 0 {
-			continue
-		}
-		repo = dockerRepo{host, rest[:i]}
-		if !repo.valid() {
-			return dockerRepo{}, ""
-		}
-		if kind == "/manifests/" {
-			ref = rest[i+len(kind):]
-		}
-		return repo, ref
-	}
-	return dockerRepo{}, ""
+	return dockerRepo{}
 }
 
 // holds reports whether the repository has images here that are no stand-ins.
@@ -235,74 +197,6 @@ func dialError(host, name string, ip net.IP) error {
 	}
 	return &net.OpError{Op: "dial", Net: "tcp", Addr: addr, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
-
-// handler serves one repository.
-func (r *registries) handler(repo dockerRepo) (http.Handler, error) {
-	h := registry.New(
-		registry.Logger(noLog()),
-		registry.WithBlobHandler(blobDir(filepath.Join(r.dir, "blobs"))),
-	)
-	dir := r.repoDir(repo)
-	files, err := filepath.Glob(filepath.Join(dir, "_manifests", "[0-9]*.json")) // sorted
-	if err != nil {
-		return nil, err
-	}
-	types := map[string]storedManifest{}
-	for _, f := range files {
-		m, err := readManifest(f)
-		if err != nil {
-			return nil, err
-		}
-		types[m.Digest] = m
-		if err := upload(h, repo, m.Digest, m); err != nil {
-			return nil, err
-		}
-	}
-	tags, err := os.ReadDir(filepath.Join(dir, "_tags"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return h, nil
-	}
-	for _, t := range tags {
-		digest, err := os.ReadFile(filepath.Join(dir, "_tags", t.Name()))
-		if err != nil || strings.HasPrefix(t.Name(), ".") {
-			continue // being written
-		}
-		if err := upload(h, repo, t.Name(), types[string(digest)]); err != nil {
-			return nil, err
-		}
-	}
-	return h, err
-}
-
-func readManifest(file string) (m storedManifest, err error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return m, err
-	}
-	if err := json.Unmarshal(data, &m); err != nil {
-		return m, fmt.Errorf("read %q: %w", file, err)
-	}
-	return m, nil
-}
-
-// upload puts a manifest into a handler under a tag or digest.
-func upload(h http.Handler, repo dockerRepo, ref string, m storedManifest) error {
-	req, err := http.NewRequest(http.MethodPut, "/v2/"+repo.path+"/manifests/"+url.PathEscape(ref), bytes.NewReader(m.Data))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", m.MediaType)
-	resp, err := serve(h, req)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusCreated {
-		return fmt.Errorf("put %s:%s into the registry: %s", repo, ref, resp.Status)
-	}
-	return nil
-}
-
-func noLog() *log.Logger { return log.New(io.Discard, "", 0) }
 
 // serve calls a handler as a server would, and keeps its answer in memory.
 func serve(h http.Handler, req *http.Request) (*http.Response, error) {

@@ -1,40 +1,35 @@
 package lab
 
 import (
-	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"strings"
 )
 
-// A blobDir serves blobs as they lie in a directory, without checking them: a
-// registry is not to be trusted, and a test may put a wrong one there.
-type blobDir string
-
-func (d blobDir) file(h v1.Hash) string { return filepath.Join(string(d), h.Algorithm, h.Hex) }
-
-// Stat returns a blob's size.
-func (d blobDir) Stat(_ context.Context, _ string, h v1.Hash) (int64, error) {
-	fi, err := os.Stat(d.file(h))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, registry.ErrNotFound
-	}
-	if err != nil {
-		return 0, err
-	}
-	return fi.Size(), nil
+// A blob is the content behind a digest, as a registry holds it. Nobody has
+// checked it: a registry is not to be trusted, and a test may put a wrong one
+// there.
+type blob struct {
+	io.ReadCloser
+	size int64
 }
 
-// Get opens a blob; the caller closes it.
-func (d blobDir) Get(_ context.Context, _ string, h v1.Hash) (io.ReadCloser, error) {
-	f, err := os.Open(d.file(h))
+// blob opens a blob; the error wraps fs.ErrNotExist if there is none. The caller
+// closes it.
+func (r *registries) blob(repo dockerRepo, digest string) (blob, error) {
+	f, err := os.Open(filepath.Join(r.dir, "blobs", "sha256", strings.TrimPrefix(digest, "sha256:")))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, registry.ErrNotFound
+		return r.standInBlob(repo, digest)
 	}
-	return f, err
+	if err != nil {
+		return blob{}, err
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return blob{}, errors.Join(err, f.Close())
+	}
+	return blob{f, fi.Size()}, nil
 }

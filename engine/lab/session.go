@@ -121,7 +121,7 @@ func (s *session) stdin() (*os.File, func(), error) {
 		return nil, nil, err
 	}
 	s.work.Go(func() {
-		_, _ = io.Copy(w, s.ch) // ends with the channel or when the reader is closed
+		_, _ = pour(w, s.ch) // ends with the channel or when the reader is closed
 		_ = w.Close()
 	})
 	return r, func() { _ = r.Close() }, nil

@@ -143,7 +143,7 @@ func (e *digestError) Error() string {
 // ctx does.
 func copyBlob(ctx context.Context, to io.Writer, from io.Reader, digest string) error {
 	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(to, h), &ctxReader{ctx, from}); err != nil {
+	if _, err := pour(io.MultiWriter(to, h), &ctxReader{ctx, from}); err != nil {
 		return err
 	}
 	if got := "sha256:" + hex.EncodeToString(h.Sum(nil)); got != digest {

@@ -223,6 +223,6 @@ func (l layoutDir) writeMember(w *tar.Writer, name string) error {
 		return err
 	}
 	defer f.Close()
-	_, err = io.Copy(w, f)
+	_, err = pour(w, f)
 	return err
 }

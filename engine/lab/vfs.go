@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -17,8 +18,23 @@ const maxLinks = 40
 // chroot(2) would: none leads out of the node. The last element need not exist;
 // if it is a link it is followed only if last is set.
 func (n *node) resolve(name string, last bool) (string, error) {
+	name = absolute("/", name)
+	if n.plain.has(path.Dir(name)) {
+		if !last {
+			return name, nil
+		}
+		if _, err := os.Readlink(n.host(name)); err != nil {
+			return name, nil
+		}
+	}
+	return n.follow(name, last)
+}
+
+// follow is resolve, element by element.
+func (n *node) follow(name string, last bool) (string, error) {
+	known := n.plain.age()
 	done := "/"
-	rest := strings.Split(strings.Trim(path.Clean("/"+name), "/"), "/")
+	rest := strings.Split(strings.Trim(name, "/"), "/")
 	for links := 0; len(rest) > 0; {
 		elem := rest[0]
 		rest = rest[1:]
@@ -32,6 +48,9 @@ func (n *node) resolve(name string, last bool) (string, error) {
 		target, err := os.Readlink(n.host(next))
 		if err != nil { // not a link, or not there: whoever opens it will say so
 			done = next
+			if len(rest) > 0 && !errors.Is(err, fs.ErrNotExist) {
+				n.plain.add(next, known)
+			}
 			continue
 		}
 		if links++; links > maxLinks {
@@ -43,6 +62,69 @@ func (n *node) resolve(name string, last bool) (string, error) {
 		rest = append(strings.Split(target, "/"), rest...)
 	}
 	return done, nil
+}
+
+// plainPaths are directories of the node that no symbolic link leads to: a path
+// through one of them need not be looked at element by element. Whoever puts a
+// link or another tree where one may be calls forget.
+type plainPaths struct {
+	mu    sync.Mutex
+	known map[string]bool
+	gen   int // grows with forget
+}
+
+// maxPlain bounds what is kept of directories that come and go.
+const maxPlain = 4096
+
+func (p *plainPaths) has(dir string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[dir]
+}
+
+// age returns what add is to be told by who looks from now on.
+func (p *plainPaths) age() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gen
+}
+
+// add notes a directory that was looked at since age returned gen. Only those of
+// the system are kept: containers' file systems change from outside the node's
+// own programs.
+func (p *plainPaths) add(dir string, gen int) {
+	top, _, _ := strings.Cut(dir[1:], "/")
+	switch top {
+	case "etc", "run", "var", "tmp", "root", "proc", "sys", "dev", "usr":
+	default:
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if gen != p.gen || within(dir, "/var/lib/lxc") || within(dir, "/var/lib/vz/images") {
+		return
+	}
+	if p.known == nil || len(p.known) >= maxPlain {
+		p.known = map[string]bool{}
+	}
+	// A way to dir that has a link in it was followed from its target on, so that
+	// what leads to dir is plain as well.
+	p.known[dir] = true
+}
+
+// forget drops all that is known.
+func (p *plainPaths) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gen++
+	clear(p.known)
+}
+
+// symlink makes a symbolic link at a path of the node whose own links are
+// resolved.
+func (n *node) symlink(target, at string) error {
+	defer n.plain.forget()
+	return os.Symlink(target, n.host(at))
 }
 
 // real returns where name lies on the lab's machine, all links followed.
@@ -80,10 +162,13 @@ func (n *node) open(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	if err := n.madeUp(to); err != nil {
 		return nil, err
 	}
-	if n.isDevice(to) {
+	if n.deviceAt(to) {
 		return os.OpenFile(os.DevNull, flag&^(os.O_CREATE|os.O_EXCL|os.O_TRUNC), 0)
 	}
-	_, missing := os.Lstat(n.host(to))
+	var missing error
+	if flag&os.O_CREATE != 0 {
+		_, missing = os.Lstat(n.host(to))
+	}
 	f, err := os.OpenFile(n.host(to), flag, perm|0o600)
 	if err != nil {
 		return nil, renamed(err, "open", name)
@@ -210,8 +295,15 @@ func (n *node) rename(from, to string) error {
 	if err != nil {
 		return err
 	}
+	fi, err := os.Lstat(n.host(from2))
+	if err != nil {
+		return renamed(err, "rename", from)
+	}
 	if err := os.Rename(n.host(from2), n.host(to2)); err != nil {
 		return renamed(err, "rename", from)
+	}
+	if !fi.Mode().IsRegular() {
+		n.plain.forget()
 	}
 	n.moveOwners(from2, to2)
 	return nil

@@ -64,6 +64,7 @@ func (n *node) mountFS(name string) error {
 
 // cover puts the files of a dataset in place of the directory at.
 func (n *node) cover(name, at string) error {
+	defer n.plain.forget()
 	here := n.host(at)
 	if err := os.MkdirAll(here, 0o755); err != nil {
 		return err
@@ -98,6 +99,7 @@ func (n *node) unmountFS(name string) error {
 	if err := os.MkdirAll(filepath.Dir(store), 0o700); err != nil {
 		return err
 	}
+	defer n.plain.forget()
 	here := n.host(d.Where)
 	if err := os.Rename(here, store); err != nil {
 		return fmt.Errorf("unmount %q: %w", name, err)

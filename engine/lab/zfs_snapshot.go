@@ -107,6 +107,7 @@ func zfsRollback(p *proc) int {
 }
 
 func (n *node) rollback(name string, force bool) error {
+	defer n.plain.forget()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	z := &n.state.ZFS
