@@ -12,6 +12,7 @@ import (
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/exec"
 	"github.com/tengil/tengil/engine/lab"
+	"github.com/tengil/tengil/engine/lab/labtest"
 	"github.com/tengil/tengil/engine/plan"
 	"github.com/tengil/tengil/engine/pve"
 	"github.com/tengil/tengil/engine/recipe"
@@ -27,7 +28,7 @@ type bench struct {
 
 func openBench(t *testing.T) *bench {
 	t.Helper()
-	l, err := lab.Open(t.Context(), lab.Options{Dir: t.TempDir()})
+	l, err := lab.Open(t.Context(), lab.Options{Dir: labtest.TempDir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

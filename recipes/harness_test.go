@@ -13,6 +13,7 @@ import (
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/exec"
 	"github.com/tengil/tengil/engine/lab"
+	"github.com/tengil/tengil/engine/lab/labtest"
 	"github.com/tengil/tengil/engine/plan"
 	"github.com/tengil/tengil/engine/pve"
 	"github.com/tengil/tengil/engine/recipe"
@@ -35,7 +36,7 @@ type rig struct {
 
 func newRig(t *testing.T, release string) *rig {
 	t.Helper()
-	l, err := lab.Open(t.Context(), lab.Options{Dir: t.TempDir(), PVE: release})
+	l, err := lab.Open(t.Context(), lab.Options{Dir: labtest.TempDir(t), PVE: release})
 	if err != nil {
 		t.Fatal(err)
 	}

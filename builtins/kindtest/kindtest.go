@@ -21,6 +21,7 @@ import (
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/exec"
 	"github.com/tengil/tengil/engine/lab"
+	"github.com/tengil/tengil/engine/lab/labtest"
 	"github.com/tengil/tengil/engine/plan"
 	"github.com/tengil/tengil/engine/pve"
 	"github.com/tengil/tengil/engine/recipe"
@@ -104,7 +105,7 @@ type node struct {
 
 func (s suite) open(t *testing.T) *node {
 	t.Helper()
-	l, err := lab.Open(t.Context(), lab.Options{Dir: t.TempDir(), PVE: s.PVE, Storage: s.Storage})
+	l, err := lab.Open(t.Context(), lab.Options{Dir: labtest.TempDir(t), PVE: s.PVE, Storage: s.Storage})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,10 +3,12 @@ package lab
 import (
 	"strings"
 	"testing"
+
+	"github.com/tengil/tengil/engine/lab/labtest"
 )
 
 func TestShellTellsOutputAndStatus(t *testing.T) {
-	l, err := Open(t.Context(), Options{Dir: t.TempDir()})
+	l, err := Open(t.Context(), Options{Dir: labtest.TempDir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +21,7 @@ func TestShellTellsOutputAndStatus(t *testing.T) {
 }
 
 func TestShellNeedsARunningLab(t *testing.T) {
-	l, err := Open(t.Context(), Options{Dir: t.TempDir()})
+	l, err := Open(t.Context(), Options{Dir: labtest.TempDir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,8 +87,8 @@ func (n *node) healthFile() string { return filepath.Join(n.dir, "health.json") 
 
 // changeHealth changes what is kept.
 func (n *node) changeHealth(change func(all map[string]Health)) error {
-	n.saving.Lock()
-	defer n.saving.Unlock()
+	n.settings.Lock()
+	defer n.settings.Unlock()
 	all, err := n.readHealth()
 	if err != nil {
 		return err

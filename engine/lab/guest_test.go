@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tengil/tengil/engine/lab/labtest"
 )
 
 // A guestLab is a fresh lab with the templates of the transcripts.
@@ -24,7 +26,7 @@ func newGuestLab(t *testing.T) *guestLab { return openGuestLab(t, Options{}) }
 
 func openGuestLab(t *testing.T, o Options) *guestLab {
 	t.Helper()
-	o.Dir = t.TempDir()
+	o.Dir = labtest.TempDir(t)
 	l, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

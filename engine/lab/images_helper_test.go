@@ -10,13 +10,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tengil/tengil/engine/lab/labtest"
 )
 
 // imageNode returns a node that has no programs but those of images.
 func imageNode(t *testing.T) *node {
 	t.Helper()
 	n := &node{
-		name: "pve1", dir: t.TempDir(), pve: "6.1.10", state: newState(),
+		name: "pve1", dir: labtest.TempDir(t), pve: "6.1.10", state: newState(),
 		programs: imagePrograms(), log: slog.New(slog.DiscardHandler), cut: func() {},
 	}
 	for _, dir := range []string{"/root/sk", "/var/tmp", "/run"} {

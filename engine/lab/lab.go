@@ -112,6 +112,7 @@ func open(ctx context.Context, dir string, o Options) (*Lab, error) {
 	l.server = newServer(n, keys, ln, o.Latency)
 	n.cut = func() { l.server.cut() }
 	l.close = sync.OnceValue(l.shut)
+	n.saveLate(true)
 	if err := l.endpoint.write(dir); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -152,6 +153,8 @@ func (l *Lab) shut() error {
 	l.node.life.finish()
 	l.node.background.Wait()
 	l.node.save()
+	l.node.saveLate(false)
+	l.node.record.flush()
 	err = errors.Join(err, removeEndpoint(l.node.dir), l.record.Close())
 	if l.lock != nil {
 		err = errors.Join(err, l.lock.Close())
@@ -194,6 +197,8 @@ func (l *Lab) Exec(ctx context.Context, argv []string, stdin io.Reader, stdout, 
 	if stderr == nil {
 		stderr = io.Discard
 	}
+	defer l.node.record.flush()
+	defer l.node.settle()
 	return l.node.exec(ctx, argv, rootEnv(), rootHome, stdin, stdout, stderr)
 }
 

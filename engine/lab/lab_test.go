@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tengil/tengil/engine/lab/labtest"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/tengil/tengil/engine/lab"
@@ -21,7 +22,7 @@ import (
 func openLab(t *testing.T, o lab.Options) *lab.Lab {
 	t.Helper()
 	if o.Dir == "" {
-		o.Dir = t.TempDir()
+		o.Dir = labtest.TempDir(t)
 	}
 	l, err := lab.Open(t.Context(), o)
 	if err != nil {

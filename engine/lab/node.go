@@ -28,8 +28,8 @@ type node struct {
 
 	programs map[string]program
 
-	saving sync.Mutex // guards saved; taken before mu
-	saved  string     // state.json as last written
+	saver    saver
+	settings sync.Mutex // held while a file beside the state is changed
 
 	plain  plainPaths
 	locks  lockTable

@@ -28,6 +28,7 @@ func (l *Lab) PowerCut() error {
 	n.life.begin(n.life.context())
 	n.pids.powerOn()
 	err = errors.Join(err, n.boot())
+	n.settle()
 	l.server.power(true)
 	return err
 }

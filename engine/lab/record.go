@@ -25,6 +25,7 @@ type recorder struct {
 	mu      sync.Mutex
 	entries []Entry
 	file    io.Writer // nil: kept in memory only
+	lines   []byte    // not yet in file
 }
 
 func (r *recorder) add(argv []string, exit int, mutating bool) {
@@ -34,9 +35,18 @@ func (r *recorder) add(argv []string, exit int, mutating bool) {
 	defer r.mu.Unlock()
 	r.entries = append(r.entries, e)
 	if r.file != nil && err == nil {
-		// The record is a convenience of the lab; that it cannot be written
-		// must not change what the node does.
-		_, _ = r.file.Write(append(line, '\n'))
+		r.lines = append(append(r.lines, line...), '\n')
+	}
+}
+
+// flush appends to the file what waits. The record is a convenience of the lab;
+// that it cannot be written must not change what the node does.
+func (r *recorder) flush() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file != nil && len(r.lines) > 0 {
+		_, _ = r.file.Write(r.lines)
+		r.lines = r.lines[:0]
 	}
 }
 

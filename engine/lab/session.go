@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -87,9 +86,13 @@ func (s *session) run(command string) {
 		c.node.log.Error("pipe for a session", "err", err)
 		return
 	}
-	out, errs := &lockedWriter{w: s.ch}, &lockedWriter{w: s.ch.Stderr()}
+	out, errs := newOutbox(s.ch, c.node.settle), newOutbox(s.ch.Stderr(), c.node.settle)
 	exit := c.node.shell(s.ctx, shellBash, []string{command}, rootEnv(), rootHome, in, out, errs)
 	done()
+	out.wait()
+	errs.wait()
+	c.node.settle()
+	c.node.record.flush()
 	s.mu.Lock()
 	signal := s.signal
 	s.mu.Unlock()
@@ -125,18 +128,6 @@ func (s *session) stdin() (*os.File, func(), error) {
 		_ = w.Close()
 	})
 	return r, func() { _ = r.Close() }, nil
-}
-
-// A lockedWriter lets the background jobs of a script write side by side.
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lockedWriter) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(b)
 }
 
 // rootHome is where a session starts.

@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // A state is what a node knows beside its files. It is kept as state.json.
@@ -56,16 +59,56 @@ func loadState(dir string) (state, error) {
 	return s, nil
 }
 
-// save writes the state if it has changed since it was last written. Programs
-// call it when they have changed something, without holding n.mu. That it
-// cannot be written is a broken machine, not a broken node, so it is logged.
+// saveDelay is how long a change that nobody has been told of may wait for
+// others, to be written with them.
+const saveDelay = 20 * time.Millisecond
+
+// A saver writes what a node knows, and what ran on it, to the lab's directory.
+type saver struct {
+	mu    sync.Mutex // taken before node.mu
+	saved string     // state.json as last written
+	timer *time.Timer
+	late  bool // changes may wait
+
+	changes, written atomic.Int64 // calls of save, and those that are on disk
+}
+
+// save has the state written if it has changed since it was last written.
+// Programs call it when they have changed something, without holding n.mu. It is
+// written before anybody is told of the change, see settle, or soon.
 func (n *node) save() {
-	n.saving.Lock()
-	defer n.saving.Unlock()
+	n.saver.changes.Add(1)
+	n.saver.mu.Lock()
+	late := n.saver.late
+	if late && n.saver.timer == nil {
+		n.saver.timer = time.AfterFunc(saveDelay, n.settle)
+	}
+	n.saver.mu.Unlock()
+	if !late {
+		n.settle()
+	}
+}
+
+// settle writes what waits to be written. Whatever a client is told comes after
+// it, so that a lab that is killed has not lost what it said was done. That it
+// cannot be written is a broken machine, not a broken node, so it is logged.
+func (n *node) settle() {
+	if n.saver.written.Load() == n.saver.changes.Load() {
+		return
+	}
+	n.saver.mu.Lock()
+	defer n.saver.mu.Unlock()
+	if n.saver.timer != nil {
+		n.saver.timer.Stop()
+		n.saver.timer = nil
+	}
+	now := n.saver.changes.Load()
+	defer n.saver.written.Store(now)
+	n.record.flush()
 	n.mu.Lock()
 	data, err := json.Marshal(&n.state)
 	n.mu.Unlock()
-	if err == nil && string(data) == n.saved {
+	if err == nil && string(data) == n.saver.saved {
 		return
 	}
 	if err == nil {
@@ -75,7 +118,17 @@ func (n *node) save() {
 		n.log.Error("save state", "err", err)
 		return
 	}
-	n.saved = string(data)
+	n.saver.saved = string(data)
+}
+
+// saveLate says whether changes may wait for others from now on.
+func (n *node) saveLate(late bool) {
+	n.saver.mu.Lock()
+	n.saver.late = late
+	n.saver.mu.Unlock()
+	if !late {
+		n.settle()
+	}
 }
 
 // newPrefix begins the names of files that are being written.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tengil/tengil/engine/lab/labtest"
 )
 
 // A replayNode is a lab's node on which a transcript is replayed.
@@ -16,7 +18,7 @@ type replayNode struct{ *node }
 // capturedNode makes a fresh node with what the captured one had.
 func capturedNode(t *testing.T, tr transcript, text string) *replayNode {
 	t.Helper()
-	l, err := Open(t.Context(), Options{Dir: t.TempDir(), PVE: tr.Version})
+	l, err := Open(t.Context(), Options{Dir: labtest.TempDir(t), PVE: tr.Version})
 	if err != nil {
 		t.Fatal(err)
 	}

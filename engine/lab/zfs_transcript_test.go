@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tengil/tengil/engine/lab/labtest"
 )
 
 // zfsUnmodelled are the steps of the captured session that are not replayed.
@@ -37,7 +38,7 @@ func TestZFSTranscript(t *testing.T) {
 	if err := json.Unmarshal(data, &tr); err != nil {
 		t.Fatal(err)
 	}
-	l, err := Open(t.Context(), Options{Dir: t.TempDir()})
+	l, err := Open(t.Context(), Options{Dir: labtest.TempDir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

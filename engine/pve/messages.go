@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/tengil/tengil/engine"
 )
@@ -94,12 +95,29 @@ func Classify(stderr, stdout string, exit int) error {
 	return nil
 }
 
+// knownMessages are the messages with their patterns compiled, once: every failed
+// command is compared with all of them.
+var knownMessages = sync.OnceValue(func() (known struct {
+	locked   *regexp.Regexp
+	all      []message
+	patterns []*regexp.Regexp
+},
+) {
+	known.locked = regexp.MustCompile(`CT is locked \(([a-z-]+)\)`)
+	known.all = messages()
+	for _, m := range known.all {
+		known.patterns = append(known.patterns, regexp.MustCompile(m.pattern))
+	}
+	return known
+})
+
 func classify(text string) error {
-	if m := regexp.MustCompile(`CT is locked \(([a-z-]+)\)`).FindStringSubmatch(text); m != nil {
+	known := knownMessages()
+	if m := known.locked.FindStringSubmatch(text); m != nil {
 		return &LockedError{m[1]}
 	}
-	for _, m := range messages() {
-		if !regexp.MustCompile(m.pattern).MatchString(text) {
+	for i, m := range known.all {
+		if !known.patterns[i].MatchString(text) {
 			continue
 		}
 		if m.transient {

@@ -8,11 +8,12 @@ import (
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/hosttest"
 	"github.com/tengil/tengil/engine/lab"
+	"github.com/tengil/tengil/engine/lab/labtest"
 	"github.com/tengil/tengil/engine/sshhost"
 )
 
 func TestLabConforms(t *testing.T) {
-	l, err := lab.Open(t.Context(), lab.Options{Dir: t.TempDir()})
+	l, err := lab.Open(t.Context(), lab.Options{Dir: labtest.TempDir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
