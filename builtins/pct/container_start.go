@@ -92,18 +92,26 @@ func (c start) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error)
 		}
 	}
 	w.Report(fmt.Sprintf("starting CT %d", vmid), 0, 0)
-	res, err := w.Host.Run(ctx, engine.Cmd{Argv: []string{"pct", "start", strconv.Itoa(vmid)}})
-	if err = pve.Explain(err); err == nil && pve.AskedHA(res.Stdout) {
-		err = await(ctx, w.Host, vmid, true)
-	}
-	if err != nil && !errors.Is(err, pve.ErrRunning) {
-		return nil, engine.WithHint(err, fmt.Sprintf("what LXC says:\n    pct start %d --debug 1", vmid))
+	if err := startUp(ctx, w.Host, vmid); err != nil {
+		return nil, err
 	}
 	addr, err := c.waitAddress(ctx, w.Host, vmid)
 	if err != nil {
 		return nil, err
 	}
 	return engine.Outputs{"address": engine.Known(addr), "started": engine.Known("1")}, nil
+}
+
+// startUp starts a container, and returns when it runs. One that runs is fine.
+func startUp(ctx context.Context, h engine.Host, vmid int) error {
+	res, err := h.Run(ctx, engine.Cmd{Argv: []string{"pct", "start", strconv.Itoa(vmid)}})
+	if err = pve.Explain(err); err == nil && pve.AskedHA(res.Stdout) {
+		err = await(ctx, h, vmid, true)
+	}
+	if err != nil && !errors.Is(err, pve.ErrRunning) {
+		return engine.WithHint(err, fmt.Sprintf("what LXC says:\n    pct start %d --debug 1", vmid))
+	}
+	return nil
 }
 
 func vmidOf(c *container, in engine.Inputs) (int, error) {

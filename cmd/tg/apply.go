@@ -32,6 +32,10 @@ type job struct {
 
 func addApplyFlags(cmd *cobra.Command, yes *bool, events *string) {
 	cmd.Flags().BoolVarP(yes, "yes", "y", false, "do not ask")
+	addEventsFlag(cmd, events)
+}
+
+func addEventsFlag(cmd *cobra.Command, events *string) {
 	cmd.Flags().StringVar(events, "events", "", "json: write every event as a line of JSON on standard output")
 	if err := cmd.RegisterFlagCompletionFunc("events", completeWords("json")); err != nil {
 		panic(err) // the flag is defined right above
@@ -101,6 +105,7 @@ func (s *session) apply(ctx context.Context, host *node, j job) error {
 	}
 	if j.record != nil {
 		j.record.Outputs = plainOutputs(sum.Outputs)
+		j.record.Unfinished = runErr != nil
 		// What was done is remembered also when the rest was called off.
 		if err := remember(context.WithoutCancel(ctx), host, j.record); err != nil {
 			runErr = errors.Join(runErr, err)

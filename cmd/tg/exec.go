@@ -83,11 +83,15 @@ func (s *session) pickGuest(ctx context.Context, host engine.Host, app, name str
 	if err != nil {
 		return nil, err
 	}
+	return s.pickFrom(host, guests, node, app, name)
+}
+
+func (s *session) pickFrom(host engine.Host, guests *pct.Guests, node, app, name string) (*pct.Guest, error) {
 	if g := guests.Current(node, app, name); g != nil {
 		return g, nil
 	}
 	full := app + "/" + name
-	err = fmt.Errorf("there is no container %q on %s", full, host.Name())
+	err := fmt.Errorf("there is no container %q on %s", full, host.Name())
 	if there := guests.Named(app, name); len(there) > 0 {
 		return nil, engine.WithHint(err, "it is on the node "+there[0].Node+" of the cluster")
 	}

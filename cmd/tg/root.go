@@ -88,6 +88,7 @@ func (s *session) root() *cobra.Command {
 		}
 	}
 	add("apps", s.runCmd(), s.planCmd(), s.destroyCmd(), s.psCmd(), s.showCmd(), s.execCmd(),
+		s.startCmd(), s.stopCmd(), s.restartCmd(),
 		s.auditCmd(),
 		s.openURLCmd(),
 	)

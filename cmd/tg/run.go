@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tengil/tengil/builtins/pct"
 	"github.com/tengil/tengil/cmd/tg/ui"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/plan"
@@ -99,10 +100,14 @@ func (s *session) carryOut(ctx context.Context, o *opened, p *engine.Plan, c car
 	if err := s.consent(ctx, c.yes, "Apply?"); err != nil {
 		return err
 	}
+	remembered, err := recordOf(o.recipe.Graph)
+	if err != nil {
+		return err
+	}
 	return s.apply(ctx, o.host, job{
 		shown:  p,
 		again:  o.plan,
-		record: recordOf(o.recipe.Graph.App),
+		record: remembered,
 		style:  c.style,
 		typed:  c.typed,
 	})
@@ -135,9 +140,14 @@ func (s *session) sameSource(ctx context.Context, host *node, p *engine.Plan, ye
 	return nil
 }
 
-// recordOf returns what the node is to remember of the app.
-func recordOf(app engine.App) *record.Record {
-	return &record.Record{App: app.Name, Source: app.Source, Digest: app.Digest, Options: app.Options, Updated: time.Now().UTC()}
+// recordOf returns what the node is to remember of the app while a run is under
+// way.
+func recordOf(g *engine.Graph) (*record.Record, error) {
+	containers, err := pct.Containers(g)
+	return &record.Record{
+		App: g.App.Name, Source: g.App.Source, Digest: g.App.Digest, Options: g.App.Options, Updated: time.Now().UTC(),
+		Containers: containers, Unfinished: true,
+	}, err
 }
 
 // nothingToDo says so, and what the app has to offer.

@@ -64,6 +64,21 @@ type Record struct {
 	Updated time.Time         `json:"updated"`
 	// Outputs are the results of the last run that are not secret.
 	Outputs map[string]string `json:"outputs,omitempty"`
+	// Containers tell by name how each is started. A record of an older tg lacks them.
+	Containers map[string]Container `json:"containers,omitempty"`
+	// Unfinished is set while a run is under way, and stays set if it failed or was
+	// cut: a container may lack its mounts then.
+	Unfinished bool `json:"unfinished,omitempty"`
+}
+
+// A Container is how one is started without its recipe.
+type Container struct {
+	// Needs are the containers of the app that must be ready before it starts.
+	Needs []string `json:"needs,omitempty"`
+	// Ready is its probe, as builtins/probe keeps it; empty for none.
+	Ready json.RawMessage `json:"ready,omitempty"`
+	// Timeout is how long it may take to become ready.
+	Timeout time.Duration `json:"ready_timeout,omitempty"` // nanoseconds
 }
 
 // File returns the file that holds r.
