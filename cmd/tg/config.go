@@ -16,7 +16,7 @@ import (
 // A config is the file of what a person decides once: the hosts and what each
 // gives to applications.
 type config struct {
-	Default string                `json:"default"` // name of a host
+	Default string                `json:"default,omitempty"` // name of a host
 	Hosts   map[string]hostConfig `json:"hosts"`
 }
 

@@ -2,38 +2,41 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tengil/tengil/cmd/tg/ui"
 	"github.com/tengil/tengil/engine"
-	"github.com/tengil/tengil/engine/pve"
 )
 
+type doctorFlags struct {
+	facts      bool
+	registries bool
+}
+
 func (s *session) doctorCmd() *cobra.Command {
-	var facts bool
+	var f doctorFlags
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check that a node is ready for tg",
-		Long: `Check that a node is ready for tg; change nothing. Each line is a check, and what
-to do where something is wrong.
+		Short: "Check that a node and this machine are ready for tg",
+		Long: `Check that a node and this machine are ready for tg; change nothing. Each line is a
+check: ok; note, for what works otherwise than with newer packages; or problem. Below a
+problem stands what to do about it. With a problem the exit status is 1, else 0.
 
+With --registries, also try whether the node reaches the registries of images.
 With --facts, print what recipes see of the node, for tg plan --facts.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if facts {
+			if f.facts {
 				return s.printFacts(cmd.Context())
 			}
-			return s.doctor(cmd.Context())
+			return s.doctor(cmd.Context(), f)
 		},
 	}
-	cmd.Flags().BoolVar(&facts, "facts", false, "print the node's facts as JSON")
+	cmd.Flags().BoolVar(&f.facts, "facts", false, "print the node's facts as JSON")
+	cmd.Flags().BoolVar(&f.registries, "registries", false, "try whether the node reaches the registries")
 	return cmd
 }
 
@@ -46,169 +49,100 @@ func (s *session) printFacts(ctx context.Context) error {
 	return s.term.JSON(facts)
 }
 
-// A check is one thing that a node needs.
+// The states of a check.
+const (
+	stateOK      = "ok"
+	stateNote    = "note" // works, though not as well as it could
+	stateProblem = "problem"
+)
+
+// A check is one thing that a node or this machine needs.
 type check struct {
-	Name string `json:"name"`
-	OK   bool   `json:"ok"`
-	Says string `json:"says"`           // what was found
-	ToDo string `json:"todo,omitempty"` // what makes it right
+	Name  string `json:"name"`
+	OK    bool   `json:"ok"`    // it is no problem
+	State string `json:"state"` // ok, note, problem
+	Says  string `json:"says"`  // what was found
+	ToDo  string `json:"todo,omitempty"`
 }
 
 func fine(name, format string, a ...any) check {
-	return check{Name: name, OK: true, Says: fmt.Sprintf(format, a...)}
+	return check{Name: name, OK: true, State: stateOK, Says: fmt.Sprintf(format, a...)}
+}
+
+func note(name, todo, format string, a ...any) check {
+	return check{Name: name, OK: true, State: stateNote, Says: fmt.Sprintf(format, a...), ToDo: todo}
 }
 
 func problem(name, todo, format string, a ...any) check {
-	return check{Name: name, Says: fmt.Sprintf(format, a...), ToDo: todo}
+	return check{Name: name, State: stateProblem, Says: fmt.Sprintf(format, a...), ToDo: todo}
 }
 
-const (
-	policyFile  = "/etc/containers/policy.json"
-	membersFile = "/etc/pve/.members"
-)
+// failed is a check that an error kept from being made.
+func failed(name string, err error) check {
+	return problem(name, engine.HintOf(err), "%v", err)
+}
 
-// doctor checks a node.
-func (s *session) doctor(ctx context.Context) error {
-	host, err := s.connect(ctx)
+// A report is what the doctor says of one host.
+type report struct {
+	Host   string  `json:"host"`
+	OK     bool    `json:"ok"`
+	Checks []check `json:"checks"`
+}
+
+// examine connects to a host and checks it, and what of this machine leads there.
+func (s *session) examine(ctx context.Context, t target, f doctorFlags) report {
+	r := report{Host: t.label()}
+	host, err := s.connectTo(ctx, t)
 	if err != nil {
-		return err // says how to name or reach one
-	}
-	defer host.Close()
-	asks := append(pve.FactAsks(), engine.AskFile(policyFile), engine.AskFile(membersFile))
-	answers, err := host.Batch(ctx, asks)
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", host.Name(), err)
-	}
-	checks := examine(host, answers)
-	bad := slices.ContainsFunc(checks, func(c check) bool { return !c.OK })
-	if s.json() {
-		err = s.term.JSON(struct {
-			Host   string  `json:"host"`
-			OK     bool    `json:"ok"`
-			Checks []check `json:"checks"`
-		}{host.Name(), !bad, checks})
+		r.Checks = append(r.Checks, failed("reachable", err))
 	} else {
-		s.printChecks(checks)
+		r.Host = host.Name()
+		r.Checks = append(r.Checks, s.examineNode(ctx, host)...)
+		if f.registries {
+			r.Checks = append(r.Checks, reachRegistries(ctx, host)...)
+		}
+		if err := host.Close(); err != nil {
+			r.Checks = append(r.Checks, failed("reachable", err))
+		}
 	}
-	if err == nil && bad {
+	r.Checks = append(r.Checks, s.examineMachine(t, err == nil)...)
+	r.OK = !slices.ContainsFunc(r.Checks, func(c check) bool { return !c.OK })
+	return r
+}
+
+// doctor checks the host that the command is for.
+func (s *session) doctor(ctx context.Context, f doctorFlags) error {
+	t, err := s.target()
+	if err != nil {
+		return err // says how to name one
+	}
+	r := s.examine(ctx, t, f)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.json() {
+		if err := s.term.JSON(r); err != nil {
+			return err
+		}
+	} else {
+		s.printChecks(r.Checks)
+	}
+	if !r.OK {
 		return statusError(exitFailed)
 	}
-	return err
+	return nil
 }
 
 func (s *session) printChecks(checks []check) {
+	width := 0
 	for _, c := range checks {
-		if c.OK {
-			s.printf("%s  %-10s %s\n", s.term.Good("ok     "), c.Name, c.Says)
-			continue
-		}
-		s.printf("%s  %-10s %s\n", s.term.Bad("problem"), c.Name, c.Says)
+		width = max(width, len(c.Name))
+	}
+	tint := map[string]func(string) string{stateOK: s.term.Good, stateNote: s.term.Notice, stateProblem: s.term.Bad}
+	for _, c := range checks {
+		s.printf("%s  %-*s  %s\n", tint[c.State](fmt.Sprintf("%-7s", c.State)), width, c.Name, strings.ReplaceAll(c.Says, "\n", "\n         "))
 		for line := range strings.Lines(c.ToDo) {
 			s.printf("         %s\n", strings.TrimSuffix(line, "\n"))
 		}
 	}
-}
-
-// examine judges what a node said.
-func examine(host *node, answers *engine.Answers) []check {
-	checks := []check{fine("reachable", "%s", host.Name())}
-	facts, err := pve.ParseFacts(answers, host.choices)
-	if err != nil {
-		return append(checks, problem("facts", engine.HintOf(err), "%v", err))
-	}
-	checks = append(checks, versions(facts), quorum(answers))
-	checks = append(checks, storages(facts)...)
-	return append(checks, skopeo(facts, answers))
-}
-
-func versions(f *engine.Facts) check {
-	if err := pve.Supported(f); err != nil {
-		return problem("versions", engine.HintOf(err), "%v", err)
-	}
-	return fine("versions", "Proxmox VE %s, pve-container %s, %s", f.PVE, f.Packages["pve-container"], f.Arch)
-}
-
-// quorum reads .members, in which pmxcfs says whether the cluster has a quorum; a
-// node of no cluster has nothing to say there.
-func quorum(answers *engine.Answers) check {
-	data, err := answers.File(membersFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fine("quorum", "not in a cluster")
-	}
-	var members struct {
-		Cluster *struct {
-			Name    string `json:"name"`
-			Nodes   int    `json:"nodes"`
-			Quorate int    `json:"quorate"`
-		} `json:"cluster"`
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &members)
-	}
-	switch c := members.Cluster; {
-	case err != nil:
-		return problem("quorum", "", "%s: %v", membersFile, err)
-	case c == nil:
-		return fine("quorum", "not in a cluster")
-	case c.Quorate == 0:
-		return problem("quorum", "bring the other nodes of the cluster back; on a node:\n    pvecm status",
-			"cluster %s has no quorum: containers can be neither made nor started", c.Name)
-	default:
-		return fine("quorum", "cluster %s of %d nodes has it", c.Name, c.Nodes)
-	}
-}
-
-// storages checks what recipes take by default: a pool, two storages, a bridge.
-func storages(f *engine.Facts) []check {
-	choice := func(name, have, todo, lacks string) check {
-		if have == "" {
-			return problem(name, todo, "%s", lacks)
-		}
-		return fine(name, "%s", have)
-	}
-	return []check{
-		pool(f),
-		choice("storage", f.Default.Storage, "on the node, let one hold containers:\n    pvesm set local-zfs --content rootdir,images",
-			"no storage takes root file systems (content rootdir)"),
-		choice("templates", f.Default.Templates, "on the node, let one hold them:\n    pvesm set local --content vztmpl,iso,backup",
-			"no storage takes archives of images (content vztmpl)"),
-		choice("bridge", f.Default.Bridge, "make one: Datacenter, the node, Network, Create, Linux Bridge",
-			"the node has no bridge for containers"),
-	}
-}
-
-func pool(f *engine.Facts) check {
-	if f.Default.Pool == "" {
-		return problem("pool", "make one: Datacenter, the node, Disks, ZFS, Create; or name a directory for data in the config file:\n    \"data\": \"/srv/data\"", "the node has no ZFS pool for the data of applications")
-	}
-	for _, p := range f.Pools {
-		if p.Name != f.Default.Pool {
-			continue
-		}
-		if p.Dir != "" {
-			return fine("pool", "%s, in %s", p.Name, p.Dir)
-		}
-		if p.Health != "ONLINE" {
-			return problem("pool", "on the node:\n    zpool status "+p.Name, "%s is %s", p.Name, p.Health)
-		}
-		return fine("pool", "%s, %s of %s free", p.Name, ui.Bytes(int64(p.Free)), ui.Bytes(int64(p.Size)))
-	}
-	return problem("pool", "", "%s is not there", f.Default.Pool)
-}
-
-func skopeo(f *engine.Facts, answers *engine.Answers) check {
-	const install = "on the node:\n    apt install skopeo"
-	version := f.Packages["skopeo"]
-	if version == "" {
-		return problem("skopeo", install, "not installed")
-	}
-	_, err := answers.File(policyFile)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return problem("skopeo", "on the node:\n    apt install --reinstall golang-github-containers-common",
-			"%s is installed, but %s is missing and it pulls nothing without", version, policyFile)
-	case err != nil:
-		return problem("skopeo", "", "%v", err)
-	}
-	return fine("skopeo", "%s", version)
 }

@@ -93,7 +93,7 @@ func (s *session) root() *cobra.Command {
 		s.openURLCmd(),
 	)
 	add("recipes", s.recipesCmd(), s.graphCmd(), s.docsCmd(), s.fmtCmd())
-	add("node", s.labCmd(), s.doctorCmd())
+	add("node", s.hostCmd(), s.labCmd(), s.doctorCmd())
 	root.AddCommand(s.versionCmd(), s.manCmd())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -138,6 +138,16 @@ func exactly(names ...string) cobra.PositionalArgs {
 func atLeast(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
+			return exactly(name)(cmd, args)
+		}
+		return nil
+	}
+}
+
+// atMost lets the named argument be left out.
+func atMost(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
 			return exactly(name)(cmd, args)
 		}
 		return nil

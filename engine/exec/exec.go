@@ -43,6 +43,9 @@ var defaultLimits = map[engine.Class]int{
 	total:           32,
 }
 
+// DefaultLimit returns how much of a class runs at once where Options do not say.
+func DefaultLimit(c engine.Class) int { return defaultLimits[c] }
+
 // A Summary tells how each node with changes ended, in plan order.
 type Summary struct {
 	Outcomes []Outcome

@@ -21,7 +21,7 @@ func corePrograms() map[string]program {
 		"chmod": chmodProgram, "chown": chownProgram,
 
 		"uname": unameProgram, "hostname": hostnameProgram, "id": idProgram, "nproc": nprocProgram,
-		"date": dateProgram, "sleep": sleepProgram, "sync": func(*proc) int { return 0 },
+		"date": dateProgram, "timedatectl": timedatectlProgram, "sleep": sleepProgram, "sync": func(*proc) int { return 0 },
 		"env": envProgram, "setsid": setsidProgram, "nohup": setsidProgram,
 		"dpkg": dpkgProgram, "dpkg-query": dpkgQueryProgram, "pveversion": pveversionProgram,
 

@@ -229,6 +229,44 @@ func setsidProgram(p *proc) int {
 	}
 }
 
+// timedatectlProgram is timedatectl show of NTPSynchronized: the lab's clock is
+// that of the machine, and right.
+func timedatectlProgram(p *proc) int {
+	o, names, exit, ok := p.options(grammar{names: "p: property: value"}, 1)
+	switch {
+	case !ok:
+		return exit
+	case len(names) != 1 || names[0] != "show" || o.last("p")+o.last("property") != "NTPSynchronized":
+		return p.failf(1, "timedatectl: only show -p NTPSynchronized is modelled")
+	case o.has("value"):
+		fmt.Fprintln(p.stdout, "yes")
+	default:
+		fmt.Fprintln(p.stdout, "NTPSynchronized=yes")
+	}
+	return 0
+}
+
+// installed returns the version of each package that is installed: what
+// /var/lib/dpkg/status says, or without that file what the release has.
+func (n *node) installed() map[string]string {
+	data, err := n.readFile("/var/lib/dpkg/status")
+	if err != nil {
+		return n.packages().packages
+	}
+	all := map[string]string{}
+	name := ""
+	for line := range strings.Lines(string(data)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch key {
+		case "Package":
+			name = value
+		case "Version":
+			all[name] = value
+		}
+	}
+	return all
+}
+
 func dpkgProgram(p *proc) int {
 	if len(p.argv) == 2 && p.argv[1] == "--print-architecture" {
 		fmt.Fprintln(p.stdout, "amd64")
@@ -251,7 +289,7 @@ func dpkgQueryProgram(p *proc) int {
 		return p.failf(2, "dpkg-query: error: need an action option")
 	}
 	exit := 0
-	installed := p.node.packages().packages
+	installed := p.node.installed()
 	for _, name := range names {
 		version, ok := installed[name]
 		if !ok {

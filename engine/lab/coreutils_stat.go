@@ -170,10 +170,16 @@ func statProgram(p *proc) int {
 	if o.has("printf") {
 		format, end = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\0`, "\x00").Replace(o.last("printf")), ""
 	}
-	if format == "" || o.has("f") {
+	if format == "" {
 		return p.failf(1, "stat: only -c FORMAT is modelled")
 	}
 	for _, name := range names {
+		if o.has("f") {
+			if err := p.statFS(name, format+end); err != nil {
+				exit = p.failf(1, "stat: cannot read file system information for '%s': %s", name, strerror(err))
+			}
+			continue
+		}
 		f, err := p.look(name, o.has("L") || o.has("dereference"))
 		if err != nil {
 			exit = p.failf(1, "stat: cannot statx '%s': %s", name, strerror(err))
@@ -182,6 +188,27 @@ func statProgram(p *proc) int {
 		fmt.Fprint(p.stdout, f.format(format), end)
 	}
 	return exit
+}
+
+// fsBlock is the block size of the file system of the node's root.
+const fsBlock = 4096
+
+// statFS prints what stat -f says of the file system of a file, in the format's
+// %a, %f, %b and %S. The node's root is as large as its directory storages, and
+// what lies in /var/tmp fills it.
+func (p *proc) statFS(name, format string) error {
+	if _, err := p.look(name, true); err != nil {
+		return err
+	}
+	free := int64(dirStorageSize)
+	for _, e := range p.node.dirFiles("/var/tmp") {
+		free -= e.size
+	}
+	blocks := strconv.FormatInt(max(free, 0)/fsBlock, 10)
+	fmt.Fprint(p.stdout, strings.NewReplacer(
+		"%a", blocks, "%f", blocks, "%b", strconv.FormatInt(dirStorageSize/fsBlock, 10), "%S", strconv.Itoa(fsBlock), "%n", name,
+	).Replace(format))
+	return nil
 }
 
 func lsProgram(p *proc) int {

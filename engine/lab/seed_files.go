@@ -40,6 +40,8 @@ func freshFiles() map[string]string {
 		"/etc/containers/policy.json": "{\n    \"default\": [\n        {\n            \"type\": \"insecureAcceptAnything\"\n        }\n    ],\n    \"transports\": {\"docker-daemon\": {\"\": [{\"type\": \"insecureAcceptAnything\"}]}}\n}\n",
 		"/etc/os-release":             "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"13\"\nID=debian\n",
 		"/etc/timezone":               "Etc/UTC\n",
+		"/etc/passwd":                 "root:x:0:0:root:/root:/bin/bash\nwww-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n",
+		"/etc/ssh/sshd_config":        "Include /etc/ssh/sshd_config.d/*.conf\nPermitRootLogin yes\nKbdInteractiveAuthentication no\nUsePAM yes\n",
 		"/etc/subuid":                 "root:100000:65536\n",
 		"/etc/subgid":                 "root:100000:65536\n",
 		"/etc/network/interfaces": "auto lo\niface lo inet loopback\n\niface nic0 inet manual\n\n" +

@@ -7,11 +7,14 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/tengil/tengil/engine/pve"
 )
 
 const (
@@ -222,6 +225,11 @@ func (c *conn) forward(ch ssh.NewChannel) {
 		_ = ch.Reject(ssh.ConnectionFailed, "cannot parse request")
 		return
 	}
+	switch strings.ToLower(c.node.sshdOption("AllowTcpForwarding")) {
+	case "no", "remote":
+		_ = ch.Reject(ssh.Prohibited, "open failed")
+		return
+	}
 	addr := net.JoinHostPort(want.Host, strconv.FormatUint(uint64(want.Port), 10))
 	to, err := c.node.dialGuest(c.ctx, addr)
 	if err != nil {
@@ -249,6 +257,22 @@ func (c *conn) forward(ch ssh.NewChannel) {
 	_ = from.CloseWrite()
 	_ = from.Close()
 	copies.Wait()
+}
+
+// sshdOption returns what the files of sshd say of an option, "" if nothing.
+func (n *node) sshdOption(option string) string {
+	more := map[string][]byte{}
+	for _, f := range n.dirFiles("/etc/ssh/sshd_config.d") {
+		name := "/etc/ssh/sshd_config.d/" + f.name
+		if data, err := n.readFile(name); err == nil && strings.HasSuffix(name, ".conf") {
+			more[name] = data
+		}
+	}
+	main, err := n.readFile("/etc/ssh/sshd_config")
+	if err != nil {
+		return ""
+	}
+	return pve.SSHDValue(main, more, option)
 }
 
 // closeWrite tells the other side that no more comes; a connection that cannot

@@ -94,7 +94,7 @@ func storageNames(f *engine.Facts, content string) []string {
 }
 
 func checkChoices(f *engine.Facts, want engine.Choices) error {
-	if _, err := ParseRange(want.Range, want.Gateway); err != nil {
+	if err := CheckWork(want); err != nil {
 		return err
 	}
 	var pools []string
@@ -114,10 +114,7 @@ func checkChoices(f *engine.Facts, want engine.Choices) error {
 			return fmt.Errorf("%s has no %s %q; it has %s", f.Node, c.what, c.name, quotedList(c.have))
 		}
 	}
-	if err := CheckLimits(want.Limits); err != nil {
-		return err
-	}
-	return CheckMirrors(want.Mirrors)
+	return nil
 }
 
 func quotedList(names []string) string {

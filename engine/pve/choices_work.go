@@ -3,26 +3,45 @@ package pve
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/tengil/tengil/engine"
 )
 
-// The most that a host's owner may choose. A download and an unpacking hold a
+// The most that a host's owner may choose to run at once. A download and an unpacking hold a
 // session of the connection each, of which there are 8 and two must stay free.
 const (
-	MaxLong   = 6
-	MaxStarts = 32
+	maxLong   = 6
+	maxStarts = 32
 )
 
-// CheckLimits checks the limits that a host's owner has chosen.
-func CheckLimits(l engine.Limits) error {
+// CheckWork checks what of an owner's choices can be checked without the node:
+// limits, mirrors, nameservers and the range.
+func CheckWork(c engine.Choices) error {
+	if _, err := ParseRange(c.Range, c.Gateway); err != nil {
+		return err
+	}
+	for _, addr := range strings.Fields(c.Nameserver) {
+		if _, err := netip.ParseAddr(addr); err != nil {
+			return fmt.Errorf("nameserver: want IP addresses, got %q", addr)
+		}
+	}
+	if err := checkLimits(c.Limits); err != nil {
+		return err
+	}
+	return checkMirrors(c.Mirrors)
+}
+
+// checkLimits checks the limits that a host's owner has chosen.
+func checkLimits(l engine.Limits) error {
 	for _, c := range []struct {
 		name      string
 		have, max int
 	}{
-		{"downloads", l.Downloads, MaxLong}, {"unpacks", l.Unpacks, MaxLong}, {"starts", l.Starts, MaxStarts},
+		{"downloads", l.Downloads, maxLong}, {"unpacks", l.Unpacks, maxLong}, {"starts", l.Starts, maxStarts},
 	} {
 		if c.have < 0 || c.have > c.max {
 			return fmt.Errorf("limit of %s: want 1 to %d, or 0 for tengil's own, got %d", c.name, c.max, c.have)
@@ -38,8 +57,8 @@ var (
 	mirrorName   = regexp.MustCompile(registryName.String()[:len(registryName.String())-1] + `(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
 )
 
-// CheckMirrors checks the mirrors that a host's owner has chosen, by registry.
-func CheckMirrors(mirrors map[string]string) error {
+// checkMirrors checks the mirrors that a host's owner has chosen, by registry.
+func checkMirrors(mirrors map[string]string) error {
 	for _, registry := range slices.Sorted(maps.Keys(mirrors)) {
 		mirror := mirrors[registry]
 		switch {

@@ -7,7 +7,7 @@ import (
 	"github.com/tengil/tengil/engine"
 )
 
-func TestCheckLimits(t *testing.T) {
+func TestLimitsOfAHost(t *testing.T) {
 	for _, tt := range []struct {
 		limits engine.Limits
 		want   string
@@ -18,13 +18,13 @@ func TestCheckLimits(t *testing.T) {
 		{engine.Limits{Unpacks: -1}, "limit of unpacks: want 1 to 6, or 0 for tengil's own, got -1"},
 		{engine.Limits{Starts: 33}, "limit of starts: want 1 to 32, or 0 for tengil's own, got 33"},
 	} {
-		if got := errText(CheckLimits(tt.limits)); got != tt.want {
+		if got := errText(CheckWork(engine.Choices{Limits: tt.limits})); got != tt.want {
 			t.Errorf("%+v: got %q, want %q", tt.limits, got, tt.want)
 		}
 	}
 }
 
-func TestCheckMirrors(t *testing.T) {
+func TestMirrorsOfAHost(t *testing.T) {
 	for _, tt := range []struct{ registry, mirror, want string }{
 		{"docker.io", "mirror.lan:5000", ""},
 		{"ghcr.io", "mirror.lan/proxy/ghcr", ""},
@@ -40,9 +40,19 @@ func TestCheckMirrors(t *testing.T) {
 		{"https://docker.io", "mirror.lan", "want a registry, such as docker.io"},
 		{"index.docker.io", "mirror.lan", "images name that registry docker.io"},
 	} {
-		got := errText(CheckMirrors(map[string]string{tt.registry: tt.mirror}))
+		got := errText(CheckWork(engine.Choices{Mirrors: map[string]string{tt.registry: tt.mirror}}))
 		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 			t.Errorf("%s=%s: got %q, want %q", tt.registry, tt.mirror, got, tt.want)
+		}
+	}
+}
+
+func TestNameserversOfAHost(t *testing.T) {
+	for nameserver, want := range map[string]string{
+		"": "", "9.9.9.9 fd00::1": "", "nine": `nameserver: want IP addresses, got "nine"`, "1.1.1.1,8.8.8.8": `nameserver: want IP addresses, got "1.1.1.1,8.8.8.8"`,
+	} {
+		if got := errText(CheckWork(engine.Choices{Nameserver: nameserver})); got != want {
+			t.Errorf("%q: got %q, want %q", nameserver, got, want)
 		}
 	}
 }

@@ -236,6 +236,10 @@ func startSession(client *ssh.Client, script string) (*process, error) {
 	}, nil
 }
 
+// ErrForwarding is wrapped by Dial where the SSH server lets nobody connect
+// through it.
+var ErrForwarding = errors.New("forwarding is not allowed")
+
 func (l *sshLink) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	client, _, err := l.client(ctx)
 	if err != nil {
@@ -247,7 +251,7 @@ func (l *sshLink) dial(ctx context.Context, network, addr string) (net.Conn, err
 	case err == nil:
 		return conn, nil
 	case errors.As(err, &refused) && refused.Reason == ssh.Prohibited:
-		return nil, engine.WithHint(fmt.Errorf("connect from %s to %s: %w", l.name, addr, err),
+		return nil, engine.WithHint(fmt.Errorf("connect from %s to %s: %w: %w", l.name, addr, ErrForwarding, err),
 			"sshd on the node must allow forwarding (AllowTcpForwarding yes or local)")
 	case errors.As(err, &refused):
 		return nil, fmt.Errorf("connect from %s to %s: %w", l.name, addr, err)

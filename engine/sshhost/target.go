@@ -22,6 +22,13 @@ type target struct {
 	user, host, port string // user and port may be ""
 }
 
+// CheckTarget reports what is wrong with a destination, without looking whether
+// there is such a host.
+func CheckTarget(to string) error {
+	_, err := parseTarget(to)
+	return err
+}
+
 // parseTarget reads "ssh://[user@]host[:port]" or "[user@]host". A host that
 // starts with a dash is refused, as ssh does.
 func parseTarget(s string) (target, error) {
