@@ -141,7 +141,7 @@ func checkHost(h hostConfig) error {
 			return err
 		}
 	}
-	return pve.CheckWork(h.Choices)
+	return pve.CheckChoices(h.Choices)
 }
 
 func parseMirrors(pairs []string) (map[string]string, error) {

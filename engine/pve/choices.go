@@ -17,7 +17,7 @@ func choose(f *engine.Facts, want engine.Choices) (engine.Choices, error) {
 	if err := addDataPool(f, want.Data); err != nil {
 		return engine.Choices{}, err
 	}
-	if err := checkChoices(f, want); err != nil {
+	if err := checkOnNode(f, want); err != nil {
 		return engine.Choices{}, err
 	}
 	set := func(have *string, found string) {
@@ -93,8 +93,8 @@ func storageNames(f *engine.Facts, content string) []string {
 	return names
 }
 
-func checkChoices(f *engine.Facts, want engine.Choices) error {
-	if err := CheckWork(want); err != nil {
+func checkOnNode(f *engine.Facts, want engine.Choices) error {
+	if err := CheckChoices(want); err != nil {
 		return err
 	}
 	var pools []string

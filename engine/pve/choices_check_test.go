@@ -18,7 +18,7 @@ func TestLimitsOfAHost(t *testing.T) {
 		{engine.Limits{Unpacks: -1}, "limit of unpacks: want 1 to 6, or 0 for tengil's own, got -1"},
 		{engine.Limits{Starts: 33}, "limit of starts: want 1 to 32, or 0 for tengil's own, got 33"},
 	} {
-		if got := errText(CheckWork(engine.Choices{Limits: tt.limits})); got != tt.want {
+		if got := errText(CheckChoices(engine.Choices{Limits: tt.limits})); got != tt.want {
 			t.Errorf("%+v: got %q, want %q", tt.limits, got, tt.want)
 		}
 	}
@@ -40,7 +40,7 @@ func TestMirrorsOfAHost(t *testing.T) {
 		{"https://docker.io", "mirror.lan", "want a registry, such as docker.io"},
 		{"index.docker.io", "mirror.lan", "images name that registry docker.io"},
 	} {
-		got := errText(CheckWork(engine.Choices{Mirrors: map[string]string{tt.registry: tt.mirror}}))
+		got := errText(CheckChoices(engine.Choices{Mirrors: map[string]string{tt.registry: tt.mirror}}))
 		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 			t.Errorf("%s=%s: got %q, want %q", tt.registry, tt.mirror, got, tt.want)
 		}
@@ -51,7 +51,7 @@ func TestNameserversOfAHost(t *testing.T) {
 	for nameserver, want := range map[string]string{
 		"": "", "9.9.9.9 fd00::1": "", "nine": `nameserver: want IP addresses, got "nine"`, "1.1.1.1,8.8.8.8": `nameserver: want IP addresses, got "1.1.1.1,8.8.8.8"`,
 	} {
-		if got := errText(CheckWork(engine.Choices{Nameserver: nameserver})); got != want {
+		if got := errText(CheckChoices(engine.Choices{Nameserver: nameserver})); got != want {
 			t.Errorf("%q: got %q, want %q", nameserver, got, want)
 		}
 	}

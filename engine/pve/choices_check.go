@@ -18,9 +18,9 @@ const (
 	maxStarts = 32
 )
 
-// CheckWork checks what of an owner's choices can be checked without the node:
+// CheckChoices checks what of an owner's choices can be checked without the node:
 // limits, mirrors, nameservers and the range.
-func CheckWork(c engine.Choices) error {
+func CheckChoices(c engine.Choices) error {
 	if _, err := ParseRange(c.Range, c.Gateway); err != nil {
 		return err
 	}
