@@ -46,10 +46,24 @@ type Cmd struct {
 	Stderr io.Writer
 	// ReadOnly says that the program changes nothing; it is then not audited.
 	ReadOnly bool
+	// Terminal, if not nil, gives the program a terminal of its own: Stdin is what is
+	// typed there, Stdout gets all that it shows, Stderr is not used, and the Result
+	// has no output. Ending ctx hangs up.
+	Terminal *Terminal
 	// Audit, if not nil, is appended to the node's audit log with the exit status
 	// when the program has ended, in the same round trip.
 	Audit *Audit
 }
+
+// A Terminal is the one of the person whom a program talks to.
+type Terminal struct {
+	Type    string // as in TERM: "xterm-256color"
+	Size    WindowSize
+	Resized <-chan WindowSize // may be nil
+}
+
+// A WindowSize is in characters.
+type WindowSize struct{ Rows, Cols int }
 
 // An Audit is one line of the node's audit log (JSON lines, root only). The Host
 // adds the exit status.

@@ -110,7 +110,7 @@ func linesOf(t record.Trail, app, host string) ([]record.Audited, error) {
 func (s *session) auditTable(lines []record.Audited) error {
 	rows := make([][]string, len(lines))
 	for i, l := range lines {
-		rows[i] = []string{localTime(l.Time), string(l.Step), strconv.Itoa(l.Exit), ui.Command(l.Argv)}
+		rows[i] = []string{localTime(l.Time), string(l.Step), strconv.Itoa(l.Exit), ui.OneLine(l.Argv)}
 	}
 	return s.term.Table([]string{"TIME", "STEP", "EXIT", "COMMAND"}, rows)
 }

@@ -5,22 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tengil/tengil/builtins/pct"
+	"github.com/tengil/tengil/builtins/probe"
 	"github.com/tengil/tengil/engine"
 )
 
 func (s *session) execCmd() *cobra.Command {
+	var tty bool
 	cmd := &cobra.Command{
 		Use:   "exec APP/CONTAINER -- COMMAND…",
 		Short: "Run a command in a container",
 		Long: `Run a command in a container of an application, as the container's root and with
 its environment. Standard input, what the command prints and its exit status are
-passed on; in a loop that reads its own input, give tg </dev/null.`,
+passed on; in a loop that reads its own input, give tg </dev/null.
+
+Called from a terminal, with its input and output not redirected, the command gets
+one too; --tty=false keeps it from that.`,
 		Example: `  tg exec immich/db -- psql -U postgres -c 'select 1'
   tg exec immich/db -- psql -U postgres immich <dump.sql`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -31,9 +36,14 @@ passed on; in a loop that reads its own input, give tg </dev/null.`,
 		},
 		ValidArgsFunction: s.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.exec(cmd.Context(), args[0], command(args))
+			var wanted *bool
+			if cmd.Flags().Changed("tty") {
+				wanted = &tty
+			}
+			return s.exec(cmd.Context(), args[0], command(args), wanted)
 		},
 	}
+	cmd.Flags().BoolVarP(&tty, "tty", "t", false, "give the command a terminal; the default where tg has one")
 	cmd.Flags().SetInterspersed(false) // flags after the container are the command's
 	return cmd
 }
@@ -49,11 +59,19 @@ func command(args []string) []string {
 	return args[1:]
 }
 
-// exec runs a command in a container.
-func (s *session) exec(ctx context.Context, name string, argv []string) error {
-	app, container, ok := strings.Cut(name, "/")
-	if !ok || app == "" || container == "" {
-		return usagef("%q is no container; wanted APP/CONTAINER, as in immich/db", name)
+// exec runs a command in a container: on a terminal where there is one, or where tty
+// is given, as it says.
+func (s *session) exec(ctx context.Context, name string, argv []string, tty *bool) error {
+	app, container, err := containerName(name)
+	if err != nil {
+		return err
+	}
+	onTerminal := s.term.Talks()
+	if tty != nil {
+		if *tty && !onTerminal {
+			return usagef("--tty needs a terminal on standard input and output")
+		}
+		onTerminal = *tty
 	}
 	host, err := s.connect(ctx)
 	if err != nil {
@@ -64,17 +82,46 @@ func (s *session) exec(ctx context.Context, name string, argv []string) error {
 	if err != nil {
 		return err
 	}
+	// Arguments are left out of the log: people type passwords there, and nothing
+	// tells which they are.
+	audit := inside(c, argv...)
+	if len(argv) > 1 {
+		audit = inside(c, argv[0], engine.Masked)
+	}
+	if onTerminal {
+		return s.talk(ctx, host, c, argv, audit)
+	}
 	_, err = host.Run(ctx, engine.Cmd{
-		Argv:   append([]string{"pct", "exec", strconv.Itoa(c.VMID), "--keep-env", "0", "--"}, argv...),
+		Argv:   probe.ExecArgv(c.VMID, argv...),
 		Stdin:  s.term.In,
 		Stdout: s.term.RawOut(),
 		Stderr: s.term.RawErrOut(),
+		Audit:  audit,
 	})
+	return exitOf(err)
+}
+
+// containerName parts APP/CONTAINER.
+func containerName(name string) (app, container string, err error) {
+	app, container, ok := strings.Cut(name, "/")
+	if !ok || app == "" || container == "" {
+		return "", "", usagef("%q is no container; wanted APP/CONTAINER, as in immich/db", name)
+	}
+	return app, container, nil
+}
+
+// exitOf passes on the status of a program that ran.
+func exitOf(err error) error {
 	var exit *engine.ExitError
 	if errors.As(err, &exit) {
 		return statusError(exit.Exit)
 	}
 	return err
+}
+
+// inside is the audit line of what somebody runs in a container.
+func inside(c *pct.Guest, argv ...string) *engine.Audit {
+	return &engine.Audit{Time: time.Now().UTC(), App: c.ID.App, Step: engine.StepID("pct_create/" + c.ID.Name), Argv: probe.ExecArgv(c.VMID, argv...)}
 }
 
 // pickGuest returns the named container, or an error that says which there are.

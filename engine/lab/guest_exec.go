@@ -110,6 +110,23 @@ func (g *guestProc) script(text string, params []string) int {
 	if err != nil {
 		return g.failf(2, "sh: syntax error")
 	}
+	r, err := g.runner(params)
+	if err != nil {
+		return g.failf(2, "sh: %v", err)
+	}
+	err = r.Run(g.ctx, file)
+	var status interp.ExitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	}
+	return 2
+}
+
+// runner returns what interprets scripts in the container.
+func (g *guestProc) runner(params []string) (*interp.Runner, error) {
 	if len(params) > 0 {
 		params = params[1:]
 	}
@@ -124,18 +141,10 @@ func (g *guestProc) script(text string, params []string) int {
 		interp.AccessHandler(func(context.Context, string, interp.AccessMode) error { return nil }),
 	)
 	if err != nil {
-		return g.failf(2, "sh: %v", err)
+		return nil, err
 	}
 	r.Dir = g.dir // set without interp.Dir, which looks for it on the lab's machine
-	err = r.Run(g.ctx, file)
-	var status interp.ExitStatus
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &status):
-		return int(status)
-	}
-	return 2
+	return r, nil
 }
 
 func (g *guestProc) scriptExec(ctx context.Context, args []string) error {

@@ -113,6 +113,9 @@ func (r guestRoot) standIn() bool { return r.exists("/usr/share/stand-in") || r.
 // distribution if it has a shell, and any other program.
 func (r guestRoot) hasProgram(name, pathVar, dir string) bool {
 	if r.standIn() {
+		if path.Base(name) == "bash" && r.exists("/etc/alpine-release") {
+			return r.find(name, pathVar, dir) // busybox has no bash
+		}
 		_, small := guestTools()[path.Base(name)]
 		return !small || r.bare() || r.exists("/bin/sh")
 	}

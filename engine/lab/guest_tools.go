@@ -34,6 +34,8 @@ func guestTools() map[string]func(g *guestProc) int {
 			return 0
 		},
 		"sleep": guestSleep,
+		"stty":  guestStty,
+		"tty":   guestTty,
 		"ls":    guestLs,
 		"test":  guestTest,
 		"[":     guestTest,
@@ -51,6 +53,9 @@ func guestTools() map[string]func(g *guestProc) int {
 func guestSh(g *guestProc) int {
 	if len(g.argv) == 2 && g.argv[1] == "-c" {
 		return g.failf(2, "sh: -c requires an argument")
+	}
+	if len(g.argv) == 1 && g.onTerminal() {
+		return g.talk()
 	}
 	if len(g.argv) < 3 || g.argv[1] != "-c" {
 		script, err := io.ReadAll(g.stdin)

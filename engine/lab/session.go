@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -16,6 +17,8 @@ type session struct {
 	ctx  context.Context
 	end  context.CancelFunc
 	work sync.WaitGroup
+
+	tty *tty // nil: no terminal; set before the program starts
 
 	mu     sync.Mutex
 	signal string // that the client sent, "TERM"
@@ -52,6 +55,10 @@ func (c *conn) session(ask ssh.NewChannel) {
 			}
 		case "signal":
 			ok = s.signalled(r.Payload)
+		case "pty-req":
+			ok = !started && s.openTerminal(r.Payload)
+		case "window-change":
+			ok = s.tty != nil && s.tty.changed(r.Payload)
 		}
 		if r.WantReply {
 			_ = r.Reply(ok, nil) // the client may be gone
@@ -81,12 +88,16 @@ func (s *session) run(command string) {
 	if !wait(s.ctx, c.latency) {
 		return
 	}
-	in, done, err := s.stdin()
+	out, errs := newOutbox(s.ch, c.node.settle), newOutbox(s.ch.Stderr(), c.node.settle)
+	if s.tty != nil {
+		out = newOutbox(crlf{s.ch}, c.node.settle)
+		errs = out
+	}
+	in, done, err := s.stdin(out)
 	if err != nil {
 		c.node.log.Error("pipe for a session", "err", err)
 		return
 	}
-	out, errs := newOutbox(s.ch, c.node.settle), newOutbox(s.ch.Stderr(), c.node.settle)
 	exit := c.node.shell(s.ctx, shellBash, []string{command}, rootEnv(), rootHome, in, out, errs)
 	done()
 	out.wait()
@@ -117,14 +128,18 @@ func (s *session) reply(kind string, payload []byte) {
 }
 
 // stdin returns what the client sends as a file, which a program's read can be
-// called back from, and how to close it.
-func (s *session) stdin() (*os.File, func(), error) {
+// called back from, and how to close it. On a terminal it is echoed.
+func (s *session) stdin(echo io.Writer) (*os.File, func(), error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
 	s.work.Go(func() {
-		_, _ = pour(w, s.ch) // ends with the channel or when the reader is closed
+		if s.tty != nil { // ends as below
+			_ = s.tty.edit(w, s.ch, echo)
+		} else {
+			_, _ = pour(w, s.ch) // ends with the channel or when the reader is closed
+		}
 		_ = w.Close()
 	})
 	return r, func() { _ = r.Close() }, nil

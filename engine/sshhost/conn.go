@@ -143,6 +143,11 @@ func keepAlive(ctx context.Context, interval time.Duration, ping func() error, l
 }
 
 func (l *sshLink) open(ctx context.Context, number int, script string) (*process, error) {
+	return l.begin(ctx, number, script, nil)
+}
+
+// begin is open, on a terminal if t is not nil.
+func (l *sshLink) begin(ctx context.Context, number int, script string, t *engine.Terminal) (*process, error) {
 	client, now, err := l.client(ctx)
 	if err != nil {
 		return nil, err
@@ -150,7 +155,7 @@ func (l *sshLink) open(ctx context.Context, number int, script string) (*process
 	if now != number {
 		return nil, fmt.Errorf("%s: %w", l.name, errStale)
 	}
-	p, err := start(ctx, client, script)
+	p, err := start(ctx, client, script, t)
 	var refused *ssh.OpenChannelError
 	switch {
 	case err == nil:
@@ -179,14 +184,14 @@ func (l *sshLink) drop(client *ssh.Client) {
 
 // start runs script in a new session. If ctx ends first, the session is closed as
 // soon as the server lets it.
-func start(ctx context.Context, client *ssh.Client, script string) (*process, error) {
+func start(ctx context.Context, client *ssh.Client, script string, t *engine.Terminal) (*process, error) {
 	type started struct {
 		p   *process
 		err error
 	}
 	done := make(chan started, 1)
 	go func() {
-		p, err := startSession(client, script)
+		p, err := startSession(client, script, t)
 		if ctx.Err() != nil && p != nil {
 			p.close()
 		}
@@ -200,7 +205,7 @@ func start(ctx context.Context, client *ssh.Client, script string) (*process, er
 	}
 }
 
-func startSession(client *ssh.Client, script string) (*process, error) {
+func startSession(client *ssh.Client, script string, t *engine.Terminal) (*process, error) {
 	s, err := client.NewSession()
 	var refused *ssh.OpenChannelError
 	if errors.As(err, &refused) {
@@ -221,6 +226,12 @@ func startSession(client *ssh.Client, script string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t != nil {
+		if err := onTerminal(s, t); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
 	if err := s.Start(script); err != nil {
 		s.Close()
 		return nil, err
@@ -232,7 +243,9 @@ func startSession(client *ssh.Client, script string) (*process, error) {
 			var exit *ssh.ExitError
 			return err == nil || errors.As(err, &exit)
 		},
-		close: func() { _ = s.Close() },
+		resize: func(size engine.WindowSize) error { return s.WindowChange(size.Rows, size.Cols) },
+		status: func() (int, bool) { return statusOf(s.Wait()) },
+		close:  func() { _ = s.Close() },
 	}, nil
 }
 

@@ -44,6 +44,9 @@ type link interface {
 	// is gone, nothing ran, and the error wraps errStale; so it does errRefused if
 	// the node has no session left.
 	open(ctx context.Context, number int, script string) (*process, error)
+	// terminal runs script in a new shell on c.Terminal, and returns its status once it
+	// has ended. Errors are those of open.
+	terminal(ctx context.Context, number int, script string, c engine.Cmd) (int, error)
 	dial(ctx context.Context, network, addr string) (net.Conn, error)
 	close() error
 }

@@ -2,11 +2,15 @@ package sshhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os/exec"
 	"sync"
+	"time"
+
+	"github.com/tengil/tengil/engine"
 )
 
 // Local returns the Host that tg runs on, without SSH.
@@ -62,6 +66,26 @@ func (l *local) open(ctx context.Context, _ int, script string) (*process, error
 			_ = stderr.Close()
 		},
 	}, nil
+}
+
+// terminal gives the program what tg itself reads and writes, which is a terminal
+// already: it has the right size, and signals reach it.
+func (l *local) terminal(ctx context.Context, _ int, script string, c engine.Cmd) (int, error) {
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", script)
+	cmd.Cancel = func() error { return hangUp(cmd.Process) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, c.Stdout, c.Stdout
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return 0, context.Cause(ctx)
+	case errors.As(err, &exit) && exit.ExitCode() >= 0:
+		return exit.ExitCode(), nil
+	case errors.As(err, &exit):
+		return 255, nil // a signal ended it
+	}
+	return 0, err
 }
 
 // forget reports whether cmd was not yet waited for: only then its process id is

@@ -3,6 +3,7 @@
 package sshhost
 
 import (
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -12,3 +13,6 @@ func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: t
 
 // killGroup kills the process group of cmd, which was started with ownGroup.
 func killGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+
+// hangUp tells a program that its terminal is gone.
+func hangUp(p *os.Process) error { return p.Signal(syscall.SIGHUP) }

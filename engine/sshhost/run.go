@@ -16,6 +16,9 @@ func (h *Host) Run(ctx context.Context, c engine.Cmd) (engine.Result, error) {
 	if err != nil {
 		return engine.Result{}, err
 	}
+	if c.Terminal != nil {
+		return h.runTerminal(ctx, c, words)
+	}
 	// In a subshell of its own, exec runs programs only, never a builtin of the
 	// shell that has the same name.
 	body := "exec " + words

@@ -21,6 +21,10 @@ type process struct {
 	// wait blocks until the shell has ended or was closed, and reports whether it
 	// is known to have ended. It is called once, after the streams have ended.
 	wait func() bool
+	// resize and status are those of a session with a terminal, which has no stderr.
+	// Status is called instead of wait.
+	resize func(engine.WindowSize) error
+	status func() (status int, ended bool)
 	// close ends the session whatever still uses it. It may be called at any time.
 	close func()
 }

@@ -30,6 +30,15 @@ func Replay(argv []string) string {
 	return strings.Join(words, " ")
 }
 
+// OneLine returns argv as Replay does, for reading: what is masked stays so.
+func OneLine(argv []string) string {
+	words := make([]string, len(argv))
+	for i, a := range argv {
+		words[i] = replayWord(a)
+	}
+	return strings.Join(words, " ")
+}
+
 // NoReplay returns a line of shell that fails and says why.
 func NoReplay(why string) string {
 	return `: "${TENGIL_CONTENT:?` + strings.Map(func(r rune) rune {
