@@ -67,6 +67,7 @@ type extractor struct {
 	root    *os.Root
 	dirs    []*tar.Header // of the layer at hand; made when all else is there
 	written int64
+	begun   bool // something was unpacked
 }
 
 func (x *extractor) layer(a *ociArchive, d descriptor) error {
@@ -131,7 +132,7 @@ func (x *extractor) entry(h *tar.Header, content io.Reader) error {
 	if _, ok := parseWhiteout(name); ok {
 		return nil
 	}
-	if x.step != nil {
+	if x.step != nil && x.begun {
 		if err := x.step(); err != nil {
 			return err
 		}
@@ -147,6 +148,7 @@ func (x *extractor) entry(h *tar.Header, content io.Reader) error {
 	if err := x.write(h, content); err != nil {
 		return err
 	}
+	x.begun = true
 	return x.finish(h)
 }
 

@@ -11,7 +11,7 @@ func corePrograms() map[string]program {
 
 		"cat": catProgram, "head": headProgram, "tail": headProgram, "wc": wcProgram,
 		"sha256sum": sha256Program, "base64": base64Program, "tee": teeProgram, "dd": ddProgram,
-		"grep": grepProgram,
+		"grep": grepProgram, "sort": sortProgram, "seq": seqProgram, "awk": awkProgram, "ps": psProgram, "sed": sedProgram, "gzip": gzipProgram,
 
 		"cp": cpProgram, "mv": mvProgram, "rm": rmProgram, "mkdir": mkdirProgram, "rmdir": rmdirProgram,
 		"ln": lnProgram, "touch": touchProgram, "mktemp": mktempProgram, "tar": tarProgram,

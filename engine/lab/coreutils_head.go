@@ -3,6 +3,7 @@ package lab
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"path"
 	"strconv"
@@ -27,11 +28,17 @@ func headProgram(p *proc) int {
 		}
 		h.count, h.bytes = n, name == "c" || name == "bytes"
 	}
-	for _, name := range orStdin(names) {
+	for i, name := range orStdin(names) {
 		f, err := p.use(name)
 		if err != nil {
 			exit = p.failf(1, "%s: cannot open '%s' for reading: %s", me, name, strerror(err))
 			continue
+		}
+		if len(names) > 1 && !o.has("q") {
+			if i > 0 {
+				fmt.Fprintln(p.stdout)
+			}
+			fmt.Fprintf(p.stdout, "==> %s <==\n", name)
 		}
 		err = h.show(f)
 		if p.ctx.Err() != nil {

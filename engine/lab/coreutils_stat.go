@@ -7,6 +7,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // isDevice reports whether a file of the node is a device: what lies below /dev
@@ -212,16 +214,17 @@ func (p *proc) statFS(name, format string) error {
 }
 
 func lsProgram(p *proc) int {
-	o, names, exit, ok := p.options(grammar{names: "1 l a A d n h t r R p all almost-all directory"}, 2)
+	o, names, exit, ok := p.options(grammar{names: "1 l a A d n h i t r R p all almost-all directory"}, 2)
 	if !ok {
 		return exit
 	}
 	if len(names) == 0 {
 		names = []string{"."}
 	}
+	var files []fileStat
 	var dirs []string
 	for _, name := range names {
-		f, err := p.look(name, !o.has("l") && !o.has("n"))
+		f, err := p.look(name, !o.has("l") && !o.has("n") || strings.HasSuffix(name, "/"))
 		if err != nil {
 			exit = p.failf(2, "ls: cannot access '%s': %s", name, strerror(err))
 			continue
@@ -230,11 +233,12 @@ func lsProgram(p *proc) int {
 			dirs = append(dirs, name)
 			continue
 		}
-		p.list(f, o)
+		files = append(files, f)
 	}
+	p.list(files, o)
 	for i, dir := range dirs {
 		if len(names) > 1 {
-			if i > 0 {
+			if i > 0 || len(files) > 0 {
 				fmt.Fprintln(p.stdout)
 			}
 			fmt.Fprintf(p.stdout, "%s:\n", dir)
@@ -264,34 +268,116 @@ func (p *proc) listDir(dir string, o options) int {
 	if o.has("l") || o.has("n") {
 		fmt.Fprintf(p.stdout, "total %d\n", len(names))
 	}
+	var files []fileStat
 	for _, name := range names {
-		f, err := p.look(path.Join(dir, name), false)
+		f, err := p.look(path.Join(dir, name), name == ".")
 		if err != nil {
 			continue // removed meanwhile
 		}
 		f.name = name
-		p.list(f, o)
+		files = append(files, f)
 	}
+	p.list(files, o)
 	return 0
 }
 
-// list prints one file as ls does.
-func (p *proc) list(f fileStat, o options) {
+// list prints files as ls does, with columns as wide as they need.
+func (p *proc) list(files []fileStat, o options) {
 	if !o.has("l") && !o.has("n") {
-		fmt.Fprintln(p.stdout, f.name)
+		for _, f := range files {
+			fmt.Fprintln(p.stdout, f.name)
+		}
 		return
 	}
-	user, group := knownName(f.owner.UID, strconv.Itoa(f.owner.UID)), knownName(f.owner.GID, strconv.Itoa(f.owner.GID))
-	if o.has("n") {
-		user, group = strconv.Itoa(f.owner.UID), strconv.Itoa(f.owner.GID)
+	var rows [][]string
+	width := make([]int, 6)
+	for _, f := range files {
+		user, group := knownName(f.owner.UID, strconv.Itoa(f.owner.UID)), knownName(f.owner.GID, strconv.Itoa(f.owner.GID))
+		if o.has("n") {
+			user, group = strconv.Itoa(f.owner.UID), strconv.Itoa(f.owner.GID)
+		}
+		name := f.name
+		if f.kind == "symbolic link" {
+			if to, err := os.Readlink(p.node.host(f.at)); err == nil {
+				name += " -> " + to
+			}
+		}
+		row := []string{inode(f.info), f.mode(), strconv.Itoa(p.node.links(f.at, f.info)), user, group, p.node.shownSize(f.at, f.info)}
+		for i, cell := range row {
+			width[i] = max(width[i], len(cell))
+		}
+		rows = append(rows, append(row, lsTime(f.info.ModTime()), name))
 	}
-	fmt.Fprintf(p.stdout, "%s 1 %s %s %d %s %s", f.mode(), user, group, f.info.Size(), f.info.ModTime().UTC().Format("Jan _2 15:04"), f.name)
-	if f.kind == "symbolic link" {
-		if to, err := os.Readlink(p.node.host(f.at)); err == nil {
-			fmt.Fprintf(p.stdout, " -> %s", to)
+	for _, row := range rows {
+		if o.has("i") {
+			fmt.Fprintf(p.stdout, "%*s ", width[0], row[0])
+		}
+		left := o.has("n") // numbers are on the right
+		if left {
+			fmt.Fprintf(p.stdout, "%s %*s %*s %*s", row[1], width[2], row[2], width[3], row[3], width[4], row[4])
+		} else {
+			fmt.Fprintf(p.stdout, "%s %*s %-*s %-*s", row[1], width[2], row[2], width[3], row[3], width[4], row[4])
+		}
+		fmt.Fprintf(p.stdout, " %*s %s %s\n", width[5], row[5], row[6], row[7])
+	}
+}
+
+// lsTime is how ls -l shows a time: with the year if it is not of late.
+func lsTime(t time.Time) string {
+	if age := time.Since(t); age < 0 || age > 182*24*time.Hour {
+		return t.UTC().Format("Jan _2  2006")
+	}
+	return t.UTC().Format("Jan _2 15:04")
+}
+
+// links returns the link count of a file: of a directory it tells how many
+// directories are in it, except in pmxcfs.
+func (n *node) links(at string, fi fs.FileInfo) int {
+	if !fi.IsDir() {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			return int(st.Nlink)
+		}
+		return 1
+	}
+	count := 2
+	list, _ := n.readDir(at) // it is there
+	for _, e := range list {
+		if (e.IsDir() || n.bound(path.Join(at, e.Name()))) && !inPmxcfs(at) {
+			count++
 		}
 	}
-	fmt.Fprintln(p.stdout)
+	return count
+}
+
+// shownSize returns the size that ls -l shows: a directory of ZFS tells how many
+// entries it has, a device its numbers.
+func (n *node) shownSize(at string, fi fs.FileInfo) string {
+	switch {
+	case n.isDevice(at):
+		return n.deviceNumbers(at)
+	case !fi.IsDir():
+		return strconv.FormatInt(fi.Size(), 10)
+	case inPmxcfs(at):
+		return "0"
+	case !n.onZFS(at):
+		return "4096"
+	}
+	list, _ := n.readDir(at) // it is there
+	return strconv.Itoa(len(list) + 2)
+}
+
+// onZFS reports whether a path lies on a mounted dataset.
+func (n *node) onZFS(at string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.state.ZFS.holding(at) != nil
+}
+
+func inode(fi fs.FileInfo) string {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return strconv.FormatUint(st.Ino, 10)
+	}
+	return "?"
 }
 
 // readlinkProgram is readlink with -f, -e and -m, and realpath.
@@ -328,4 +414,20 @@ func (p *proc) canonical(name string, canonical bool, o options) (string, error)
 	}
 	_, err = p.node.lstat(must)
 	return to, err
+}
+
+// deviceNumbers returns major and minor number of a device as ls prints them.
+func (n *node) deviceNumbers(at string) string {
+	name := path.Base(at)
+	if numbers, ok := map[string]string{
+		"null": "1,   3", "zero": "1,   5", "fuse": "10, 229", "tun": "10, 200", "kfd": "234,   0",
+	}[name]; ok {
+		return numbers
+	}
+	for prefix, numbers := range map[string][2]int{"card": {226, 0}, "renderD": {226, 0}, "nvidia": {195, 0}} {
+		if minor, err := strconv.Atoi(strings.TrimPrefix(name, prefix)); err == nil {
+			return fmt.Sprintf("%d, %3d", numbers[0], numbers[1]+minor)
+		}
+	}
+	return "0,   0"
 }

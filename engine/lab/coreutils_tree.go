@@ -243,7 +243,7 @@ func lnProgram(p *proc) int {
 	}
 	at, err := p.node.resolve(p.abs(names[1]), false)
 	if err == nil && inPmxcfs(at) {
-		err = syscall.EPERM
+		err = syscall.ENOSYS
 	}
 	if err == nil && (o.has("f") || o.has("force")) {
 		if err = os.Remove(p.node.host(at)); errors.Is(err, fs.ErrNotExist) {

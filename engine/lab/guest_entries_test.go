@@ -117,7 +117,7 @@ func TestAStandInHasNoUnknownPrograms(t *testing.T) {
 	}
 	l.must("pct", "create", "101", "local:vztmpl/nginx.tar", "--rootfs", "local-zfs:1")
 	l.must("pct", "start", "101")
-	for _, name := range []string{"nginx", "/docker-entrypoint.sh", "grep", "psql"} {
+	for _, name := range []string{"nginx", "/docker-entrypoint.sh", "awk", "psql"} {
 		l.must("pct", "exec", "101", "--", name)
 	}
 	want := outcome{127, "", "lxc-attach: 101: ../src/lxc/attach.c: lxc_attach_run_command: 1845 No such file or directory - Failed to exec \"nosuch\"\n"}

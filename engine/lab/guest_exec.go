@@ -121,6 +121,8 @@ func (g *guestProc) script(text string, params []string) int {
 		return 0
 	case errors.As(err, &status):
 		return int(status)
+	case errors.Is(err, errGuestKilled):
+		return exitKilled
 	}
 	return 2
 }
@@ -148,6 +150,9 @@ func (g *guestProc) runner(params []string) (*interp.Runner, error) {
 }
 
 func (g *guestProc) scriptExec(ctx context.Context, args []string) error {
+	if killsShell(args) {
+		return errGuestKilled
+	}
 	hc := interp.HandlerCtx(ctx)
 	p := g.with(args)
 	p.ctx, p.dir, p.stdout, p.stderr = ctx, hc.Dir, hc.Stdout, hc.Stderr
@@ -197,7 +202,7 @@ func (g *guestProc) scriptOpen(ctx context.Context, name string, flag int, _ fs.
 	if err != nil {
 		return nil, &fs.PathError{Op: "sh: can't create", Path: name, Err: errors.New("nonexistent directory")}
 	}
-	g.own(at)
+	g.own(name, at)
 	return f, nil
 }
 
@@ -222,14 +227,15 @@ func (g *guestProc) scriptStat(_ context.Context, name string, follow bool) (fs.
 	return os.Lstat(g.node.host(at))
 }
 
-// own notes that root of the container made a file of the node, unless it has an
-// owner already.
-func (g *guestProc) own(at string) {
+// own notes that root of the container made the file name, at of the node, unless
+// it has an owner already.
+func (g *guestProc) own(name, at string) {
 	g.node.mu.Lock()
 	_, known := g.node.state.Owners[at]
 	g.node.mu.Unlock()
 	if !known {
-		g.node.setOwner(at, owner{UID: mappedRoot, GID: mappedRoot, Mode: 0o644})
+		uid, gid := g.root.rootOf(name)
+		g.node.setOwner(at, owner{UID: uid, GID: gid, Mode: 0o644})
 	}
 }
 
@@ -247,7 +253,7 @@ func (g *guestProc) mayWrite(name string) error {
 	if err != nil {
 		return nil // whoever opens it will say so
 	}
-	if o := g.node.owner(dir, fi); o.UID < mappedRoot && o.Mode&0o002 == 0 {
+	if o := g.node.owner(dir, fi); g.root.mount(name).shown("u", o.UID) == unmapped && o.Mode&0o002 == 0 {
 		return syscall.EACCES
 	}
 	return nil
@@ -263,6 +269,8 @@ func (g *guestProc) readFile(name string) ([]byte, error) {
 		env := append([]string{"TERM=linux"}, g.node.guestEnv(g.id)...)
 		env = append(env, "container=lxc", "container_ttys=pts/1 pts/2")
 		return []byte(strings.Join(env, "\x00") + "\x00"), nil
+	case "/proc/1/status":
+		return []byte(g.procStatus()), nil
 	}
 	return g.root.readFile(name)
 }

@@ -39,6 +39,7 @@ type guestLink struct {
 	IP     string `json:"ip,omitempty"`
 	IP6    string `json:"ip6,omitempty"` // beside the link-local address
 	Down   bool   `json:"down,omitempty"`
+	Hot    bool   `json:"hot,omitempty"` // was plugged while the container ran
 }
 
 // A guestMount is a directory of the node that shows at a path of a container.
@@ -47,6 +48,7 @@ type guestMount struct {
 	Path   string `json:"path"`
 	Source string `json:"source"` // a path of the node
 	RO     bool   `json:"ro,omitempty"`
+	IDMap  string `json:"idmap,omitempty"` // of option idmap
 }
 
 // stop leaves what is known of a container that does not run.

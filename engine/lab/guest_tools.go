@@ -43,9 +43,10 @@ func guestTools() map[string]func(g *guestProc) int {
 		"mkdir": func(g *guestProc) int { return g.each(g.mkdir) },
 		"rm":    func(g *guestProc) int { return g.each(g.remove) },
 		"stat":  func(g *guestProc) int { return 0 },
-		"kill":  func(g *guestProc) int { return 0 },
+		"kill":  guestKill,
+		"grep":  guestGrep,
 		"ps":    func(g *guestProc) int { return 0 },
-		"ip":    func(g *guestProc) int { return 0 },
+		"ip":    guestIP,
 		"httpd": func(g *guestProc) int { return 0 },
 	}
 }
@@ -145,34 +146,6 @@ func guestEnviron(g *guestProc) int {
 // guestSleep does not wait: nothing in a model takes time.
 func guestSleep(*guestProc) int { return 0 }
 
-func guestLs(g *guestProc) int {
-	exit := 0
-	names := g.operands()
-	if len(names) == 0 {
-		names = []string{"."}
-	}
-	for _, name := range names {
-		at, err := g.root.real(absolute(g.dir, name), true)
-		if err != nil {
-			return g.failf(1, "ls: %s: %v", name, err)
-		}
-		fi, err := os.Lstat(g.node.host(at))
-		if err != nil {
-			exit = g.failf(1, "ls: %s: %s", name, reason(err))
-			continue
-		}
-		if !fi.IsDir() {
-			fmt.Fprintln(g.stdout, name)
-			continue
-		}
-		list, _ := os.ReadDir(g.node.host(at)) // it is there
-		for _, e := range list {
-			fmt.Fprintln(g.stdout, e.Name())
-		}
-	}
-	return exit
-}
-
 // guestTest is test(1) with one file or string.
 func guestTest(g *guestProc) int {
 	args := slices.DeleteFunc(slices.Clone(g.argv[1:]), func(a string) bool { return a == "]" })
@@ -228,11 +201,16 @@ func (g *guestProc) touch(name string) error {
 	if err != nil {
 		return err
 	}
+	if fi, err := os.Lstat(g.node.host(at)); err == nil {
+		if o := g.node.owner(at, fi); g.root.mount(name).shown("u", o.UID) == unmapped && o.Mode&0o002 == 0 {
+			return syscall.EACCES
+		}
+	}
 	f, err := os.OpenFile(g.node.host(at), os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	g.own(at)
+	g.own(name, at)
 	return f.Close()
 }
 
@@ -250,7 +228,8 @@ func (g *guestProc) mkdir(name string) error {
 		err = os.Mkdir(g.node.host(at), 0o755)
 	}
 	if err == nil {
-		g.node.setOwner(at, owner{UID: mappedRoot, GID: mappedRoot, Mode: 0o755})
+		uid, gid := g.root.rootOf(name)
+		g.node.setOwner(at, owner{UID: uid, GID: gid, Mode: 0o755})
 	}
 	return err
 }

@@ -97,7 +97,7 @@ func (n *node) findMounts(conf *pve.Config) ([]guestMount, error) {
 		if err != nil {
 			return nil, err
 		}
-		mounts = append(mounts, guestMount{Key: k, Path: path.Join("/", m.Path), Source: source, RO: m.RO.True()})
+		mounts = append(mounts, guestMount{Key: k, Path: path.Join("/", m.Path), Source: source, RO: m.RO.True(), IDMap: m.IDMap})
 	}
 	return mounts, nil
 }

@@ -1,8 +1,10 @@
 package lab
 
 import (
+	"archive/tar"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -72,6 +74,7 @@ func (cr *creation) unpackImage(a *ociArchive) error {
 	if err := cr.checkRootOwner(a); err != nil {
 		return err
 	}
+	defer cr.task.fork()()
 	err = a.unpack(unpacking{
 		dir:   dir,
 		shown: lxcRoot(cr.id),
@@ -85,6 +88,9 @@ func (cr *creation) unpackImage(a *ociArchive) error {
 		return err
 	}
 	for _, m := range cr.mounts[1:] {
+		if err := cr.whiteOut(a, m); err != nil {
+			return err
+		}
 		if err := cr.spread(m); err != nil {
 			return err
 		}
@@ -133,6 +139,32 @@ func (cr *creation) ownEntry(root, name string, o owner) {
 func (cr *creation) ownMapped(name string, o owner) {
 	o.UID, o.GID = o.UID+mappedRoot, o.GID+mappedRoot
 	cr.node.setOwner(name, o)
+}
+
+// whiteOut removes from a mount what a layer of the image hides there.
+func (cr *creation) whiteOut(a *ociArchive, m guestMount) error {
+	layers, err := a.orderedLayers()
+	if err != nil {
+		return err
+	}
+	for _, d := range layers {
+		err := a.eachEntry(d, func(h *tar.Header, _ io.Reader) error {
+			name, ok := layerName(h.Name)
+			if !ok {
+				return nil
+			}
+			w, ok := parseWhiteout(name)
+			at := path.Join("/", w.name)
+			if !ok || w.opaque || at == m.Path || !within(at, m.Path) {
+				return nil
+			}
+			return cr.node.removeAll(path.Join(m.Source, strings.TrimPrefix(at, m.Path)))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // spread moves what the image has at a mount's path to what is mounted there:

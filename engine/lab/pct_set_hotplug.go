@@ -106,7 +106,7 @@ func (u *update) plugMount(key, value string) (string, error) {
 		return "", err
 	}
 	u.node.changeGuest(u.id, func(g *guestState) {
-		g.Mounts = append(slices.Clone(g.Mounts), guestMount{Key: key, Path: path.Join("/", m.Path), Source: source, RO: m.RO.True()})
+		g.Mounts = append(slices.Clone(g.Mounts), guestMount{Key: key, Path: path.Join("/", m.Path), Source: source, RO: m.RO.True(), IDMap: m.IDMap})
 	})
 	u.node.holdMounts(u.id)
 	u.node.makeTarget(u.id, path.Join("/", m.Path))
@@ -145,6 +145,7 @@ func (u *update) plugNet(key, value string) (string, error) {
 		}
 	}
 	link := u.node.linkOf(u.id, key, nic, true)
+	link.Hot = true
 	u.node.changeGuest(u.id, func(g *guestState) {
 		g.Links = append(slices.Clone(g.Links), link)
 	})
@@ -194,16 +195,12 @@ func checkIDMap(text string) error {
 	if text == "" || text == "passthrough" {
 		return nil
 	}
-	type entry struct {
-		kind             string
-		inside, on, size int
+	entries, err := parseIDMap(text)
+	if err != nil {
+		return err
 	}
-	var seen []entry
-	for part := range strings.SplitSeq(text, ";") {
-		var e entry
-		if _, err := fmt.Sscanf(part, "%1s:%d:%d:%d", &e.kind, &e.inside, &e.on, &e.size); err != nil {
-			return dief(255, "invalid map entry '%s'", part)
-		}
+	var seen []idEntry
+	for _, e := range entries {
 		for _, o := range seen {
 			if first := max(e.inside, o.inside); o.kind == e.kind && first < min(e.inside+e.size, o.inside+o.size) {
 				return dief(255, "invalid map entry '%s %d %d %d': container %sid %d is also mapped by entry '%s %d %d %d'",

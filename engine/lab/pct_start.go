@@ -66,6 +66,7 @@ func (c *guestCall) startGuest(id int) error {
 	for _, m := range mounts[1:] {
 		makeTargetIn(root, m.Path)
 	}
+	makeKernelDirs(root)
 	if mounts, err = c.node.bindEntries(id, conf, mounts); err != nil {
 		return c.giveUp(err)
 	}
@@ -271,6 +272,22 @@ func (n *node) makeTarget(id int, target string) {
 	mounts := slices.DeleteFunc(slices.Clone(g.Mounts), func(m guestMount) bool { return m.Path == target })
 	makeTargetIn(guestRoot{n, mounts}, target)
 }
+
+// makeKernelDirs makes the directories at which LXC mounts what the kernel shows.
+func makeKernelDirs(root guestRoot) {
+	for _, name := range kernelDirs() {
+		if root.exists(name) {
+			continue
+		}
+		makeTargetIn(root, name)
+		if at, err := root.real(name, true); err == nil && name == "/dev" {
+			root.node.setOwner(at, owner{UID: mappedRoot, GID: mappedRoot, Mode: 0o644}) // as LXC does
+		}
+	}
+}
+
+// kernelDirs are the directories of a running container that the kernel fills.
+func kernelDirs() []string { return []string{"/dev", "/proc", "/sys"} }
 
 // makeTargetIn makes a directory for a mount; it belongs to the container's root.
 func makeTargetIn(root guestRoot, target string) {

@@ -117,6 +117,13 @@ func newTask(p *proc, kind, id string) (*task, int) {
 	return t, pid
 }
 
+// fork shows a second process of the task, such as the one that unpacks in a user
+// namespace, until what it returns is called.
+func (t *task) fork() (end func()) {
+	pid := t.node.pids.start(&process{dir: "/", args: "task " + t.upid, end: func() { t.killed.Store(true); t.ctx.end() }})
+	return func() { t.node.pids.remove(pid) }
+}
+
 // Write prints to the command's standard output, and ends a task whose command
 // is gone.
 func (t *task) Write(b []byte) (int, error) {

@@ -75,7 +75,7 @@ func oddSpec(change func(s *ImageSpec)) testImage {
 func webSpec(index string, change func(s *ImageSpec)) ImageSpec {
 	files := accountFiles()
 	maps.Copy(files, map[string]string{
-		"www/index.html": index + "\n", "sbin/": "", "usr/bin/": "", "var/": "",
+		"www/index.html": index + "\n", "sbin/": "", "usr/bin/": "", "var/": "", "etc/group": "root:x:0:\nwww:x:1000:\n",
 	})
 	s := ImageSpec{
 		Entrypoint: []string{"/bin/httpd"}, Cmd: []string{"-f", "-v", "-p", "80", "-h", "/www"},
@@ -104,10 +104,10 @@ func templates() map[string]ImageSpec {
 			Entrypoint: strings.Fields("/usr/bin/redis-server --bind 0.0.0.0 --protected-mode no --dir /data"),
 			Env:        []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 			WorkingDir: "/data", Volumes: []string{"/data"},
-			Layers: [][]LayerEntry{busybox("sh", map[string]string{
+			Layers: [][]LayerEntry{append([]LayerEntry{fileEntry("usr/bin/redis-server", placeholder)}, busybox("sh", map[string]string{
 				"etc/os-release": "ID=debian\nVERSION_ID=\"13\"\n", "etc/debian_version": "13.1\n",
-				"usr/bin/redis-server": placeholder, "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
-			})},
+				"etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
+			})...)},
 		},
 	}
 }
@@ -193,7 +193,7 @@ func oddImages() map[string]testImage {
 				LayerEntry{Header: tar.Header{Name: "data/", Typeflag: tar.TypeDir, Mode: 0o700, Uid: 1000, Gid: 1000}},
 				LayerEntry{Header: tar.Header{Name: "data/from-image", Uid: 1000, Gid: 1000}, Content: "image\n"},
 				fileEntry("data/same", "image version\n"),
-			)}
+			), {fileEntry("data/.wh.hostonly", "")}}
 		}),
 		"noconfig": oddSpec(func(s *ImageSpec) { s.Entrypoint, s.Cmd, s.Env, s.WorkingDir = nil, nil, nil, "" }),
 		"sbininit": command([]string{"/sbin/init"}),

@@ -2,88 +2,31 @@ package lab
 
 import (
 	"encoding/json"
-	"os"
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/tengil/tengil/engine/lab/labtest"
 )
 
-// A replayNode is a lab's node on which a transcript is replayed.
-type replayNode struct{ *node }
-
 // capturedNode makes a fresh node with what the captured one had.
-func capturedNode(t *testing.T, tr transcript, text string) *replayNode {
+func capturedNode(t *testing.T, tr transcript) *node {
 	t.Helper()
-	l, err := Open(t.Context(), Options{Dir: labtest.TempDir(t), PVE: tr.Version})
+	n, err := newNode(labtest.TempDir(t), Options{PVE: tr.Version})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	n := &replayNode{l.node}
-	placeImages(t, n.node, text)
-	for name, o := range scenarioDirs(tr.Scenario) {
-		if err := n.mkdirAll(name); err != nil {
-			t.Fatal(err)
-		}
-		n.setOwner(name, o)
-	}
-	for name, content := range scenarioFiles(tr.Scenario) {
-		if err := n.writeFile(name, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasPrefix(name, "/tank/at/") {
-			n.setOwner(name, owner{UID: mappedRoot, GID: mappedRoot, Mode: 0o644})
-		}
-	}
-	if tr.Scenario == "01-image-wins" {
-		for _, name := range []string{"noconfig", "sbininit"} {
-			placeImage(t, n.node, "/root/odd/odd_"+name+".tar", oddImages()[name])
-		}
-	}
-	if tr.Scenario == "02-create-errors" {
-		if err := os.Symlink("media", n.host("/tank/link")); err != nil {
-			t.Fatal(err)
-		}
-	}
+	n.cut = func() {}
+	placeImages(t, n, tr.text)
 	return n
 }
 
-// scenarioDirs are directories that were there before the first step, or that
-// unrecorded steps made.
-func scenarioDirs(scenario string) map[string]owner {
-	root, mapped := owner{Mode: 0o755}, owner{UID: mappedRoot, GID: mappedRoot, Mode: 0o755}
-	switch scenario {
-	case "02-create-errors":
-		return map[string]owner{"/tank/media": root, "/tank/with blank": mapped, "/tank/a=b": mapped}
-	case "05-mounts-ids":
-		return map[string]owner{"/tank/at": mapped, "/tank/at2": root, "/tank/at3": root}
-	}
-	return nil
-}
-
-func scenarioFiles(scenario string) map[string]string {
-	switch scenario {
-	case "02-create-errors":
-		return map[string]string{"/tank/file": "x\n"}
-	case "05-mounts-ids":
-		return map[string]string{
-			"/tank/at/hostonly": "host\n", "/tank/at/same": "host version\n",
-			"/tank/at2/hostonly": "host\n", "/tank/at2/same": "host version\n",
-		}
-	}
-	return nil
-}
-
 // renamed puts the lab's node in the place of the captured one.
-func (n *replayNode) renamed(s string) string { return strings.ReplaceAll(s, "pve1", n.name) }
+func (n *node) renamed(s string) string { return strings.ReplaceAll(s, "pve1", n.name) }
 
 // A volatile is a text that changes from run to run, or with the machine.
 type volatile struct{ pattern, instead string }
@@ -109,27 +52,98 @@ func volatiles() []volatile {
 		{`trying to acquire lock\.\.\.\n OK\n`, ""},
 		{`Total bytes read: .*`, "Total bytes read"},
 		{`(?m)^    "created": .*\n`, ""},
+		{`(?m)^ *\d+ task UPID`, "PID task UPID"},
+		{`(?m)^total \d+$`, "total N"},
+		{`(eth\d+)@if\d+`, "$1@ifN"},
+		{`(?m)^\d+: (eth\d+)`, "N: $1"},
+		{`scope link (tentative )?\n`, "scope link\n"},
+		{`(?m)^/usr/libexec/pve-lab/.*\n`, ""},
 	}
 }
 
-// stable takes out of an output what changes from run to run.
-func (n *replayNode) stable(s transcriptStep, text string) string {
+// stable takes out of an output what changes from run to run; set are the numbers
+// that some command of the transcript names.
+func (n *node) stable(s transcriptStep, text string, set map[string]bool) string {
+	if !utf8.ValidString(text) { // as transcripts have such texts
+		text = latin1(text)
+	}
 	text = n.renamed(text)
 	for _, v := range volatiles() {
 		text = regexp.MustCompile(v.pattern).ReplaceAllString(text, v.instead)
 	}
-	if s.Argv[0] == "zfs" && len(s.Argv) > 4 && strings.HasPrefix(s.Argv[4], "name,used") {
-		text = regexp.MustCompile(`(?m)^(\S+)\t\d+\t`).ReplaceAllString(text, "$1\tUSED\t")
+	if s.Argv[0] == "zfs" || s.Argv[0] == "zpool" {
+		text = stableZFS(s.Argv, text, set)
 	}
 	if s.Argv[0] == "pvesm" {
 		text = regexp.MustCompile(`\b\d{3,}\b( VMID)?`).ReplaceAllString(text, "N$1")
 		text = regexp.MustCompile(`[\d.]+%`).ReplaceAllString(text, "P%")
 		text = regexp.MustCompile(` {2,}`).ReplaceAllString(text, " ")
 	}
+	if strings.Contains(strings.Join(s.Argv, " "), "ls -la") {
+		text = stableListing(text)
+	}
 	if s.Argv[0] == "pvesh" {
 		text = stableJSON(text)
 	}
 	return stableOrder(text)
+}
+
+// stableListing leaves out of ls -l what hangs on other scenarios of the captured
+// node (the parent directory), on its name and on inodes, and so the columns' widths.
+func stableListing(text string) string {
+	for _, v := range []volatile{
+		{`(?m)^\d+ ([-dl][-rwxst]{9})`, "INODE $1"},
+		{`(?m)^(d\S{9} +)\d+( +\S+ +\S+ +)\d+( DATE \.\.)$`, "${1}N${2}N$3"},
+		{`(?m)^(l\S{9} +\d+ +\S+ +\S+ +)\d+`, "${1}N"},
+		{`(?m)^(dr-xr-xr-x +)\d+(.* (proc|sys))$`, "${1}N$2"},
+		{` +`, " "},
+	} {
+		text = regexp.MustCompile(v.pattern).ReplaceAllString(text, v.instead)
+	}
+	return text
+}
+
+// latin1 reads each byte as a character.
+func latin1(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		b.WriteRune(rune(text[i]))
+	}
+	return b.String()
+}
+
+// stableZFS leaves out of what zfs prints the numbers that no two pools have
+// alike, and the long lists of its usage.
+func stableZFS(argv []string, text string, set map[string]bool) string {
+	text, _, _ = strings.Cut(text, "usage:")
+	text = regexp.MustCompile(`(^|[\t\n ])\d{2,}\b`).ReplaceAllStringFunc(text, func(n string) string {
+		if set[strings.Trim(n, "\t\n ")] {
+			return n
+		}
+		return strings.TrimRight(n, "0123456789") + "N"
+	})
+	if slices.Contains(argv, "all") { // user properties come as they were set
+		lines := strings.Split(text, "\n")
+		slices.Sort(lines)
+		text = strings.Join(lines, "\n")
+	}
+	return text
+}
+
+// numbersOf returns the numbers that the commands of a transcript name.
+func numbersOf(tr transcript) map[string]bool {
+	set := map[string]bool{}
+	for _, s := range tr.Steps {
+		for _, a := range s.Argv {
+			for _, n := range regexp.MustCompile(`\d{2,}`).FindAllString(a, -1) {
+				set[n] = true
+			}
+			if m := regexp.MustCompile(`=(\d+)([KMG])$`).FindStringSubmatch(a); m != nil {
+				set[strconv.FormatInt(parseSize(m[1]+m[2]), 10)] = true
+			}
+		}
+	}
+	return set
 }
 
 // stableOrder sorts what comes in the order of a Perl hash: refused parameters,
@@ -159,7 +173,7 @@ func stableOrder(text string) string {
 }
 
 func sameKind(a, b string) bool {
-	for _, p := range []string{"creating base directory for volume at ", "Auto-Enabling host-managed network"} {
+	for _, p := range []string{"creating base directory for volume at ", "Auto-Enabling host-managed network", "vm "} {
 		if strings.HasPrefix(a, p) && strings.HasPrefix(b, p) {
 			return true
 		}

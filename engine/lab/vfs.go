@@ -156,6 +156,9 @@ func (n *node) open(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if to == "/proc/self/mounts" {
+		to = mountsPath
+	}
 	if flag&os.O_CREATE != 0 && inPmxcfs(to) {
 		perm = 0o640
 	}

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -151,11 +152,24 @@ func (n *node) destroyDataset(name string) error {
 	if d.Mounted && n.mountedTwice(d) {
 		return zfsErrorf("cannot destroy '%s': dataset is busy", name)
 	}
+	at := d.Where
 	if err := n.unmountFS(name); err != nil {
 		return err
 	}
+	n.dropMountpoint(at)
 	delete(z.Datasets, name)
 	return n.dropFiles(name)
+}
+
+// dropMountpoint removes the directory at which a file system was mounted, as zfs
+// does with one that it destroys or renames; one with files in it stays.
+func (n *node) dropMountpoint(at string) {
+	if at == "" {
+		return
+	}
+	if fi, err := os.Lstat(n.host(at)); err == nil && fi.IsDir() && os.Remove(n.host(at)) == nil {
+		n.forgetLocked(at)
+	}
 }
 
 // renameDataset renames a file system with all that is below it and moves its
@@ -182,10 +196,12 @@ func (n *node) renameFS(from, to string, parents bool) error {
 		return err
 	}
 	moved := append([]string{from}, z.below(from)...)
+	was := z.Datasets[from].Where
 	again, err := n.unmountTree(moved)
 	if err != nil {
 		return err
 	}
+	n.dropMountpoint(was)
 	for _, old := range moved {
 		name := to + strings.TrimPrefix(old, from)
 		d := z.Datasets[old]
