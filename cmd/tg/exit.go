@@ -7,13 +7,14 @@ import (
 	"strings"
 
 	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/recipe"
 )
 
 // The exit statuses of tg.
 const (
 	exitDone        = 0
 	exitFailed      = 1
-	exitUsage       = 2
+	exitUsage       = 2 // a command line that cannot be right, values of options included
 	exitChanges     = 3 // tg plan --exit-code: there is something to do
 	exitInterrupted = 130
 )
@@ -59,7 +60,7 @@ func (s *session) report(err error) int {
 	for _, e := range flatten(err) {
 		s.term.Failure(withProgram(e))
 	}
-	if errors.As(err, &usage) {
+	if errors.As(err, &usage) || errors.Is(err, recipe.ErrOption) {
 		return exitUsage
 	}
 	return exitFailed

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tengil/tengil/engine"
@@ -39,8 +40,25 @@ func (s *session) find(name string) (*source, error) {
 		return fromFile(name)
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
+	case strings.HasSuffix(name, ".star"):
+		return nil, noSuchFile(name)
 	}
 	return fromCatalog(name)
+}
+
+// noSuchFile says that a recipe named as a file is none; the catalog, whose
+// recipes have names without .star, is not meant.
+func noSuchFile(name string) error {
+	err := fmt.Errorf("there is no file %q", name)
+	app := strings.TrimSuffix(filepath.Base(name), ".star")
+	if names, e := catalogNames(); e == nil && slices.Contains(names, app) {
+		return engine.WithHint(err, "the recipe that ships with tg is called "+app)
+	}
+	files, e := filepath.Glob(filepath.Join(filepath.Dir(name), "*.star"))
+	if near := nearest(name, files); e == nil && near != "" {
+		return fmt.Errorf("%w (did you mean %q?)", err, near)
+	}
+	return err
 }
 
 // fromFile opens a recipe of the user. Its catalog is its directory, and no
@@ -62,9 +80,8 @@ func fromFile(name string) (*source, error) {
 	return &source{file: root.FS(), name: filepath.Base(name), dir: filepath.ToSlash(dir), label: name, close: root.Close}, nil
 }
 
-// fromCatalog finds a recipe that ships with tg, by its name with or without .star.
-func fromCatalog(name string) (*source, error) {
-	app := strings.TrimSuffix(name, ".star")
+// fromCatalog finds a recipe that ships with tg, by its name.
+func fromCatalog(app string) (*source, error) {
 	if fs.ValidPath(app) && !strings.Contains(app, "/") {
 		if _, err := fs.Stat(recipes.FS, app+".star"); err == nil {
 			return &source{file: recipes.FS, name: app + ".star", label: "catalog:" + app, close: func() error { return nil }}, nil
@@ -75,9 +92,9 @@ func fromCatalog(name string) (*source, error) {
 		return nil, err
 	}
 	if near := nearest(app, names); near != "" {
-		return nil, fmt.Errorf("there is no recipe %q, neither as a file nor in the catalog (did you mean %q?)", name, near)
+		return nil, fmt.Errorf("there is no recipe %q, neither as a file nor in the catalog (did you mean %q?)", app, near)
 	}
-	return nil, engine.WithHint(fmt.Errorf("there is no recipe %q, neither as a file nor in the catalog", name),
+	return nil, engine.WithHint(fmt.Errorf("there is no recipe %q, neither as a file nor in the catalog", app),
 		"to see what there is:\n    tg recipes list")
 }
 

@@ -156,6 +156,9 @@ func (s *session) orMissing(err error, missing *recipe.MissingError, src *source
 		hint += " " + o.Name + "=…"
 	}
 	last.Hint = hint
+	for i := range errs {
+		errs[i] = &usageError{errs[i]}
+	}
 	return errors.Join(errs...)
 }
 

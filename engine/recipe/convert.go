@@ -141,6 +141,9 @@ func toSize(v starlark.Value) (engine.Size, error) {
 		if err == nil && n < 0 {
 			err = fmt.Errorf("want a size, got %d", n)
 		}
+		if err == nil {
+			err = checkBytes(engine.Size(n))
+		}
 		return engine.Size(n), err
 	}
 	s, err := toString(v, "a size such as \"512M\" or \"2G\"")

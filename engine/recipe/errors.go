@@ -85,6 +85,9 @@ func calledFrom(err error, via []engine.Pos) error {
 func (ev *evaluation) readable(err error) error {
 	text := err.Error()
 	if shown := ev.show(text); shown != text {
+		if errors.Is(err, ErrOption) {
+			return &givenError{errors.New(shown)}
+		}
 		return errors.New(shown)
 	}
 	return err

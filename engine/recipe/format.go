@@ -20,7 +20,7 @@ func Format(file string, src []byte) ([]byte, error) {
 	}
 	before, err := dialect().Parse(file, src, 0)
 	if err != nil {
-		return nil, syntaxError(err)
+		return nil, syntaxError(err, src)
 	}
 	f, err := build.ParseDefault(file, src)
 	if err != nil {

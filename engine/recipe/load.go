@@ -167,7 +167,7 @@ func (ev *evaluation) compile(src source) (*starlark.Program, error) {
 	}
 	f, err := dialect().Parse(shown, data, 0)
 	if err != nil {
-		return nil, syntaxError(err)
+		return nil, syntaxError(err, data)
 	}
 	rewrite(f)
 	prog, err := starlark.FileProgram(f, ev.predeclared.Has)
@@ -175,15 +175,6 @@ func (ev *evaluation) compile(src source) (*starlark.Program, error) {
 		return nil, ev.resolveErrors(err)
 	}
 	return prog, nil
-}
-
-// syntaxError converts what the parser returns.
-func syntaxError(err error) error {
-	var e syntax.Error
-	if errors.As(err, &e) {
-		return &engine.Error{Pos: position(e.Pos), Err: errors.New(e.Msg)}
-	}
-	return err
 }
 
 // resolveErrors converts what the resolver returns: all that it found, in the

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -11,6 +12,15 @@ import (
 
 	"github.com/tengil/tengil/engine"
 )
+
+// ErrOption is wrapped by errors about what the user gave for options: a name
+// that the recipe does not have, or a value that cannot be.
+var ErrOption = errors.New("option given wrongly")
+
+// givenError is an error about a given value; its text is that of the cause.
+type givenError struct{ error }
+
+func (e *givenError) Unwrap() []error { return []error{e.error, ErrOption} }
 
 func optionDecl() declaration {
 	return declaration{
@@ -102,7 +112,7 @@ func (ev *evaluation) defaultUnknown(o Option, t engine.Text) (starlark.Value, e
 	if given, ok := ev.o.Values[o.Name]; ok {
 		v, err := ev.parse(o, given)
 		if err != nil {
-			return nil, fmt.Errorf("option %q: %w", o.Name, err)
+			return nil, &givenError{fmt.Errorf("option %q: %w", o.Name, err)}
 		}
 		return v.value, nil
 	}
@@ -139,7 +149,7 @@ func (ev *evaluation) optionValue(o *Option, declared any) (starlark.Value, erro
 	}
 	v, err := ev.parse(*o, given)
 	if err != nil {
-		return nil, err
+		return nil, &givenError{err}
 	}
 	o.Value = v.text
 	return v.value, nil
@@ -229,5 +239,5 @@ func (ev *evaluation) unknownOption(name string) error {
 	default:
 		rest = "; it has " + quotedList(names)
 	}
-	return &engine.Error{Err: fmt.Errorf("%s has no option %q%s", ev.app.Name, name, rest)}
+	return &engine.Error{Err: &givenError{fmt.Errorf("%s has no option %q%s", ev.app.Name, name, rest)}}
 }

@@ -18,7 +18,7 @@ func TestOptionValues(t *testing.T) {
 		{"an int by its default", `option("o", default = 1)`, "0042", `42`},
 		{"a bool by its default", `option("o", default = False)`, "Yes", `True`},
 		{"a size in one form", `option("o", type = "size", default = "1G")`, "2048M", `"2G"`},
-		{"a size of bytes", `size(option("o", type = "size", default = "1G"))`, "1.5K", `1536`},
+		{"a size of bytes", `size(option("o", type = "size", default = "1G"))`, "1.5M", `1572864`},
 		{"an enum", `option("o", default = "a", choices = ["a", "b"])`, "b", `"b"`},
 		{"a path", `option("o", type = "path", default = "/srv")`, "/srv/a b", `"/srv/a b"`},
 		{"a dataset", `option("o", type = "dataset", default = "rpool/a")`, "data/x/y", `"data/x/y"`},

@@ -42,7 +42,20 @@ func parseSize(s string) (engine.Size, error) {
 	if !r.IsInt() || !r.Num().IsInt64() {
 		return 0, fmt.Errorf("%w, which is not a whole number of bytes, or too many", bad)
 	}
-	return engine.Size(r.Num().Int64()), nil
+	n := engine.Size(r.Num().Int64())
+	if number == s {
+		return n, checkBytes(n)
+	}
+	return n, nil
+}
+
+// checkBytes refuses numbers of bytes that are too small for anything that has a
+// size: whoever writes 512 for memory means 512M.
+func checkBytes(n engine.Size) error {
+	if n == 0 || n >= 64*engine.KiB {
+		return nil
+	}
+	return fmt.Errorf("want a size such as \"512M\" or \"2G\", got %d, which are bytes (did you mean \"%[1]dM\"?)", int64(n))
 }
 
 // parseDuration parses "30s", "5m", "1h30m".
