@@ -1,6 +1,9 @@
 package engine
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // An EventKind says what an Event tells.
 type EventKind string
@@ -18,7 +21,8 @@ const (
 	Stopping EventKind = "stopping"
 )
 
-// An Event is one thing that happened in a run. It holds no secrets.
+// An Event is one thing that happened in a run. It holds no secrets. As JSON, Took
+// is in seconds.
 type Event struct {
 	Kind  EventKind     `json:"event"`
 	Time  time.Time     `json:"time"`
@@ -31,4 +35,13 @@ type Event struct {
 	Cause NodeID        `json:"cause,omitempty"` // of Skipped: the node that failed
 	Err   error         `json:"-"`
 	Error string        `json:"error,omitempty"` // Err as text
+}
+
+// MarshalJSON writes Took in seconds, with a fraction.
+func (e Event) MarshalJSON() ([]byte, error) {
+	type plain Event // without this method
+	return json.Marshal(struct {
+		plain
+		Took float64 `json:"took,omitempty"`
+	}{plain(e), e.Took.Seconds()})
 }

@@ -1,11 +1,19 @@
 package main
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tengil/tengil/builtins"
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/lab"
+	"github.com/tengil/tengil/engine/plan"
+	"github.com/tengil/tengil/engine/sshhost"
 )
 
 // completeRecipe offers the recipes of the catalog, and files that end in .star.
@@ -61,13 +69,80 @@ func completeChoices(name string, choices []string) []string {
 	return offers
 }
 
-// completeApp offers names without asking a node: an app is called as its recipe.
-func (s *session) completeApp(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	names, err := catalogNames()
-	if len(args) > 0 || err != nil {
+// completeTime is how long a node may take to say what it has: whoever pressed
+// the key waits.
+const completeTime = 2 * time.Second
+
+// completeApp offers the applications of the node, if it answers quickly.
+func (s *session) completeApp(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	var names []string
+	for _, f := range s.foundQuietly(cmd.Context()) {
+		if !slices.Contains(names, f.App) {
+			names = append(names, f.App)
+		}
+	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeContainer offers APP/CONTAINER of the node's containers.
+func (s *session) completeContainer(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, f := range s.foundQuietly(cmd.Context()) {
+		if name := f.App + "/" + f.Step.Name(); f.Step.Kind() == "pct_create" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// foundQuietly asks the node what tengil made there. Nothing is printed, nobody is
+// asked for a key, and no lab is started: who completes a word wants no more.
+func (s *session) foundQuietly(ctx context.Context) []engine.Found {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(ctx, completeTime)
+	defer cancel()
+	host, err := s.connectQuietly(ctx)
+	if err != nil {
+		return nil
+	}
+	defer host.Close()
+	found, err := plan.Find(ctx, host, builtins.Kinds(), "")
+	if err != nil {
+		return nil
+	}
+	return found
+}
+
+func (s *session) connectQuietly(ctx context.Context) (engine.Host, error) {
+	t, err := s.target()
+	if err != nil {
+		return nil, err
+	}
+	switch t.address {
+	case labName:
+		dir, err := s.labDir()
+		if err != nil {
+			return nil, err
+		}
+		at, running := lab.Find(dir)
+		if !running {
+			return nil, lab.ErrNoLab
+		}
+		return s.dialLab(ctx, at)
+	case "":
+		return sshhost.Local(sshhost.Options{}), nil
+	}
+	o := sshhost.DefaultOptions()
+	o.ConnectTimeout = completeTime
+	return sshhost.Dial(ctx, t.address, o)
 }
 
 // completeHost offers the lab and the hosts of the configuration.

@@ -28,6 +28,10 @@ func (s *session) docsCmd() *cobra.Command {
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch {
+			case markdown && s.json():
+				return usagef("--markdown and --output json; choose one")
+			case s.json():
+				return s.docsJSON(args)
 			case markdown:
 				return recipe.Reference(s.term.Out, builtins.Kinds(), builtins.Constructors())
 			case len(args) == 0:
@@ -51,6 +55,55 @@ func (s *session) docsList() error {
 	}
 	s.printf("\nmore about one of them:\n    tg docs pct_create\n")
 	return nil
+}
+
+// A functionDoc describes a recipe function for programs.
+type functionDoc struct {
+	Name    string     `json:"name"`
+	Section string     `json:"section"` // Declarations, Steps, Values
+	Doc     string     `json:"doc"`
+	Example string     `json:"example,omitempty"`
+	Params  []paramDoc `json:"params"`
+	Outputs []valueDoc `json:"outputs,omitempty"`
+	Result  string     `json:"result,omitempty"` // the output that a call evaluates to, if not the step
+}
+
+type paramDoc struct {
+	Name     string   `json:"name"`
+	Type     string   `json:"type"`
+	Required bool     `json:"required,omitempty"`
+	Position int      `json:"position,omitempty"` // from 1, for those that need no name
+	Default  string   `json:"default,omitempty"`
+	Choices  []string `json:"choices,omitempty"`
+	Doc      string   `json:"doc"`
+	Example  string   `json:"example,omitempty"`
+}
+
+type valueDoc struct {
+	Name string `json:"name"`
+	Doc  string `json:"doc"`
+}
+
+// docsJSON describes all functions, or the one that is named.
+func (s *session) docsJSON(names []string) error {
+	all := []functionDoc{}
+	for _, d := range recipe.Docs(builtins.Kinds(), builtins.Constructors()) {
+		f := functionDoc{Name: d.Name, Section: d.Section, Doc: d.Doc, Example: d.Example, Params: []paramDoc{}, Result: d.Result}
+		for _, p := range d.Params {
+			f.Params = append(f.Params, paramDoc{p.Name, string(p.Type), p.Required, p.Position, p.Default, p.Choices, p.Doc, p.Example})
+		}
+		for _, o := range d.Outputs {
+			f.Outputs = append(f.Outputs, valueDoc{o.Name, o.Doc})
+		}
+		if len(names) == 1 && names[0] == d.Name {
+			return s.term.JSON(f)
+		}
+		all = append(all, f)
+	}
+	if len(names) == 1 {
+		return s.docsOf(names[0]) // says which was meant
+	}
+	return s.term.JSON(all)
 }
 
 func (s *session) docsOf(name string) error {

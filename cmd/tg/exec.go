@@ -34,7 +34,7 @@ one too; --tty=false keeps it from that.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: s.completeApp,
+		ValidArgsFunction: s.completeContainer,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var wanted *bool
 			if cmd.Flags().Changed("tty") {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +34,10 @@ func (s *session) fmtCmd() *cobra.Command {
 // fmt formats each file; one that cannot be formatted does not stop the others.
 func (s *session) fmt(files []string, check bool) error {
 	var errs []error
-	changed := 0
+	changed := []string{}
+	if s.json() && slices.Contains(files, "-") {
+		return usagef("standard input is formatted to standard output, which --output json takes for itself")
+	}
 	for _, name := range files {
 		if name == "-" {
 			errs = append(errs, s.fmtStdin())
@@ -44,14 +48,21 @@ func (s *session) fmt(files []string, check bool) error {
 			errs = append(errs, err)
 		}
 		if did {
-			changed++
-			s.printf("%s\n", name)
+			changed = append(changed, name)
+			if !s.json() {
+				s.printf("%s\n", name)
+			}
 		}
+	}
+	if s.json() {
+		errs = append(errs, s.term.JSON(struct {
+			Changed []string `json:"changed"`
+		}{changed}))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if check && changed > 0 {
+	if check && len(changed) > 0 {
 		return statusError(exitFailed)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tengil/tengil/cmd/tg/draw"
+	"github.com/tengil/tengil/cmd/tg/ui"
 )
 
 type graphFlags struct {
@@ -41,6 +42,9 @@ No node is asked.`,
 
 // graph draws a recipe.
 func (s *session) graph(ctx context.Context, name string, options []string, f graphFlags) error {
+	if s.json() {
+		return usagef("graph draws; --output json is not among its formats\n  hint: tg recipes show %s -o json tells the steps", ui.Command([]string{name}))
+	}
 	drawings := map[string]func(io.Writer, draw.Diagram) error{"dot": draw.Dot, "mermaid": draw.Mermaid, "svg": draw.SVG}
 	write, ok := drawings[f.format]
 	if !ok {

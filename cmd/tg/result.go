@@ -17,8 +17,8 @@ type result struct {
 	Failed  int                 `json:"failed"`
 	Skipped int                 `json:"skipped"`
 	Outputs []engine.PlanOutput `json:"outputs"`
-	Phases  []ui.Phase          `json:"phases,omitempty"` // took in nanoseconds
-	Took    time.Duration       `json:"took"`             // nanoseconds
+	Phases  []ui.Phase          `json:"phases,omitempty"`
+	Took    float64             `json:"took"` // seconds
 	Rounds  int                 `json:"round_trips,omitempty"`
 }
 
@@ -26,20 +26,20 @@ type result struct {
 type stepResult struct {
 	Node  engine.NodeID `json:"node"`
 	Pos   string        `json:"pos,omitempty"`
-	State string        `json:"state"` // done, failed, skipped, stopped
-	Took  time.Duration `json:"took,omitempty"`
+	State string        `json:"state"`          // done, failed, skipped, stopped
+	Took  float64       `json:"took,omitempty"` // seconds
 	Error string        `json:"error,omitempty"`
 	Cause engine.NodeID `json:"cause,omitempty"`
 }
 
 func resultOf(host *node, p *engine.Plan, outcomes []exec.Outcome, outputs []engine.PlanOutput, took time.Duration) result {
-	r := result{App: p.App.Name, Host: host.Name(), Outputs: outputs, Took: took, Steps: []stepResult{}}
+	r := result{App: p.App.Name, Host: host.Name(), Outputs: outputs, Took: took.Seconds(), Steps: []stepResult{}}
 	r.Rounds, _ = host.rounds()
 	if r.Outputs == nil {
 		r.Outputs = []engine.PlanOutput{}
 	}
 	for _, o := range outcomes {
-		step := stepResult{Node: o.Node, Pos: o.Pos.String(), State: "done", Took: o.Took, Cause: o.Cause}
+		step := stepResult{Node: o.Node, Pos: o.Pos.String(), State: "done", Took: o.Took.Seconds(), Cause: o.Cause}
 		switch {
 		case o.Cause != "":
 			step.State = "skipped"

@@ -22,7 +22,7 @@ environment: /bin/bash where the image has it, else /bin/sh. It needs a terminal
 a script uses tg exec.`,
 		Example:           `  tg shell immich/server`,
 		Args:              exactly("APP/CONTAINER"),
-		ValidArgsFunction: s.completeApp,
+		ValidArgsFunction: s.completeContainer,
 		RunE:              func(cmd *cobra.Command, args []string) error { return s.shell(cmd.Context(), args[0]) },
 	}
 }

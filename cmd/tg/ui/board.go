@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -260,8 +261,16 @@ func message(e engine.Event) string {
 // A Phase is for how long something of a phase ran: unpacking two images side
 // by side for 5 s is 5 s.
 type Phase struct {
-	Name string        `json:"name"`
-	Took time.Duration `json:"took"`
+	Name string
+	Took time.Duration
+}
+
+// MarshalJSON writes Took in seconds, with a fraction.
+func (p Phase) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Name string  `json:"name"`
+		Took float64 `json:"took"`
+	}{p.Name, p.Took.Seconds()})
 }
 
 // phases returns the phases in the order in which they first ended.
