@@ -90,7 +90,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // WithHint returns err with a hint that the loops show under the message. The
 // innermost hint wins. It returns nil for a nil err.
 func WithHint(err error, hint string) error {
-	if err == nil || HintOf(err) != "" {
+	if err == nil || hint == "" || HintOf(err) != "" {
 		return err
 	}
 	return &hinted{err, hint}

@@ -115,7 +115,7 @@ func (c configure) Apply(ctx context.Context, w engine.Work) (engine.Outputs, er
 	if err := c.set(ctx, w.Host, vmid, conf, changed); err != nil {
 		return nil, err
 	}
-	if err := c.writeLines(ctx, w.Host, vmid, w.In); err != nil {
+	if err := c.writeLines(ctx, w.Host, vmid, w.In, changed); err != nil {
 		return nil, err
 	}
 	if want.grow > 0 {
@@ -240,9 +240,9 @@ func (c configure) set(ctx context.Context, h engine.Host, vmid int, conf *pve.C
 
 // writeLines writes what no option of pct can: several variables of the
 // environment (they are parted by NUL, which no argument holds), and raw lines.
-// It then checks that the options are what was asked for, since pct set reports
-// success for what it only queues.
-func (c configure) writeLines(ctx context.Context, h engine.Host, vmid int, in engine.Inputs) error {
+// It first checks that the options are what was asked for, since pct set reports
+// success for what it only queues; one that it was not told is somebody else's.
+func (c configure) writeLines(ctx context.Context, h engine.Host, vmid int, in engine.Inputs, told []field) error {
 	data, err := act.ReadFile(ctx, h, ConfigFile(vmid))
 	if err != nil {
 		return err
@@ -256,8 +256,12 @@ func (c configure) writeLines(ctx context.Context, h engine.Host, vmid int, in e
 		return err
 	}
 	for _, f := range want.changed() {
-		if f.key != "" {
+		switch {
+		case f.key == "":
+		case slices.ContainsFunc(told, func(t field) bool { return t.key == f.key }):
 			return fmt.Errorf("%s of CT %d is %q although pct set was told %q", f.name, vmid, conf.Get(f.key), f.set)
+		default:
+			return engine.Transient(fmt.Errorf("%s of CT %d became %q: %w", f.name, vmid, conf.Get(f.key), pve.ErrChanged))
 		}
 	}
 	conf.Env, conf.Raw = want.env, want.raw

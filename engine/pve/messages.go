@@ -133,8 +133,9 @@ func lastLines(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// Explain adds to the error of a failed command what Classify makes of it; the
-// text stays. Other errors come back unchanged.
+// Explain adds to the error of a failed command what Classify makes of it, and
+// what to do about it where that is always the same; the text stays. Other errors
+// come back unchanged.
 func Explain(err error) error {
 	var exit *engine.ExitError
 	if !errors.As(err, &exit) {
@@ -144,7 +145,44 @@ func Explain(err error) error {
 	if means == nil {
 		return err
 	}
-	return &explained{err, means}
+	return engine.WithHint(&explained{err, means}, hintFor(means, exit.Argv))
+}
+
+// hintFor tells what to do about a condition of the node, "" where it depends on
+// what was being done.
+func hintFor(means error, argv []string) string {
+	var locked *LockedError
+	switch {
+	case errors.As(means, &locked):
+		return locked.hint(guestOf(argv))
+	case errors.Is(means, ErrNoSuchCT):
+		return "somebody destroyed it or moved it to another node meanwhile; run it again to see what is there now"
+	case errors.Is(means, ErrNoQuorum):
+		return "too few nodes of the cluster see each other, so nothing can be changed; on the node:\n    pvecm status"
+	case errors.Is(means, ErrNoSpace):
+		return "see what is full, on the node:\n    df -h\n    zfs list -o space"
+	}
+	return ""
+}
+
+// guestOf returns the id that a command of pct is about, "ID" of any other.
+func guestOf(argv []string) string {
+	if len(argv) > 2 && argv[0] == "pct" && strings.Trim(argv[2], "0123456789") == "" {
+		return argv[2]
+	}
+	return "ID"
+}
+
+// hint tells what holds a lock of that name (the values of option lock of
+// pct_config), and when it may be taken off.
+func (e *LockedError) hint(id string) string {
+	switch e.Lock {
+	case "backup", "snapshot", "snapshot-delete", "rollback", "migrate", "disk", "fstrim":
+		return "a task of Proxmox is at work on it; when it has ended, run it again. If none is (Datacenter, Tasks), on the node:\n    pct unlock " + id
+	case "mounted":
+		return "somebody works on its files; on the node, when they are done:\n    pct unmount " + id
+	}
+	return ""
 }
 
 type explained struct {
