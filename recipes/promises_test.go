@@ -56,6 +56,23 @@ func TestPromise1TheHostIsTheState(t *testing.T) {
 			if p := r.mustPlan("immich.star", "", nil); !p.Empty() {
 				t.Errorf("the other workstation would change:\n%s", plan.Text(p))
 			}
+			// Each container says whose it is from its first moment on.
+			creates := 0
+			for _, e := range r.lab.Log() {
+				if len(e.Argv) < 3 || e.Argv[0] != "pct" || e.Argv[1] != "create" {
+					continue
+				}
+				creates++
+				for option, want := range map[string]string{"--tags": "immich;tengil", "--description": `{"tengil":1,"app":"immich"`} {
+					i := slices.Index(e.Argv, option)
+					if i < 0 || !strings.Contains(e.Argv[i+1], want) {
+						t.Errorf("pct create %s has no %s with %s", e.Argv[2], option, want)
+					}
+				}
+			}
+			if creates != 4 {
+				t.Errorf("%d containers were created, want 4", creates)
+			}
 		})
 	}
 }
