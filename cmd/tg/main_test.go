@@ -5,7 +5,10 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -25,6 +28,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		UpdateScripts:       *update,
+		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"await": await},
 		Setup: func(e *testscript.Env) error {
 			dir := filepath.Join(e.WorkDir, "lab")
 			e.Defer(func() { stopLab(t, dir) })
@@ -36,6 +40,24 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(home, 0o700)
 		},
 	})
+}
+
+// await is the command "await FILE [REGEXP]": it waits until a file is there that
+// matches, as one that a command in the background writes will be.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: await FILE [REGEXP]")
+	}
+	pattern := regexp.MustCompile("(?m)" + strings.Join(args[1:], ""))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := waitFor(ctx, time.Minute, func() bool {
+		data, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && pattern.Match(data)
+	})
+	if err != nil {
+		ts.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
 }
 
 // stopLab ends the lab that a script started and, having failed, did not stop.
