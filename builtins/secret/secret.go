@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -114,9 +115,12 @@ type spec struct {
 	random   io.Reader
 }
 
-// A state is the secret as found; nil means there is none. The field is exported
-// since fmt masks a Secret in no other.
-type state struct{ Value engine.Secret }
+// A state is the secret as found; nil means there is none. Value is exported
+// since fmt masks a Secret in no other field.
+type state struct {
+	Value engine.Secret
+	lost  bool // an earlier run made it, and its file is gone
+}
 
 func (s spec) Asks(*engine.Answers) []engine.Ask {
 	return []engine.Ask{engine.AskGlob(record.PrivGlob(s.app))}
@@ -129,11 +133,25 @@ func (s spec) Observe(a *engine.Answers) (engine.State, error) {
 	}
 	data, ok := files[s.file]
 	if !ok {
-		return (*state)(nil), nil
+		return s.missing(a)
 	}
 	value, err := parse(s.file, data)
-	return &state{value}, err
+	return &state{Value: value}, err
 }
+
+// missing tells a secret that was never made from one that was lost.
+func (s spec) missing(a *engine.Answers) (engine.State, error) {
+	r, err := record.Read(a, s.app)
+	switch {
+	case err == nil && slices.Contains(r.Secrets, s.name()):
+		return &state{lost: true}, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	return (*state)(nil), nil
+}
+
+func (s spec) name() string { return strings.TrimPrefix(path.Base(s.file), filePrefix) }
 
 // parse checks the content of a secret's file: one line that is not empty.
 func parse(file string, data []byte) (engine.Secret, error) {
@@ -146,7 +164,14 @@ func parse(file string, data []byte) (engine.Secret, error) {
 }
 
 func (s spec) Diff(now engine.State, _ engine.Inputs) (engine.Diff, error) {
-	if st := now.(*state); st != nil {
+	if st := now.(*state); st != nil && st.lost {
+		return engine.Diff{
+			Changes: []engine.Change{{Action: engine.AdoptRefused,
+				Why:  fmt.Sprintf("an earlier run made the secret, but %s is gone; what it protects, such as a database, cannot be opened with a new one", s.file),
+				Hint: s.restore()}},
+			Outputs: engine.Outputs{"value": engine.Unknown("once it is restored").Sensitive()},
+		}, nil
+	} else if st != nil {
 		return engine.Diff{Outputs: outputs(st.Value)}, nil
 	}
 	return engine.Diff{
@@ -154,6 +179,13 @@ func (s spec) Diff(now engine.State, _ engine.Inputs) (engine.Diff, error) {
 			Why: "the app has no secret of that name yet"}},
 		Outputs: engine.Outputs{"value": engine.Unknown("once it is generated").Sensitive()},
 	}, nil
+}
+
+// restore tells how to bring a lost secret back.
+func (s spec) restore() string {
+	return fmt.Sprintf("on the node, put it back from a backup, or from the environment of a container that has it:\n"+
+		"    grep -r lxc.environment.runtime /etc/pve/nodes/*/lxc\n"+
+		"    cat >%s\nwhere nothing is protected by it any more, write a new one there", s.file)
 }
 
 func outputs(v engine.Secret) engine.Outputs {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tengil/tengil/builtins/secret"
 	"github.com/tengil/tengil/cmd/tg/ui"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/exec"
@@ -90,6 +92,14 @@ func (s *session) apply(ctx context.Context, host *node, j job) error {
 		return engine.WithHint(fmt.Errorf("%s changed after the plan was shown; nothing was done", host.Name()),
 			"look at the new plan:\n    "+j.typed)
 	}
+	if j.forget {
+		if err := forgetSecrets(ctx, host, p); err != nil {
+			return err
+		}
+	}
+	if j.record != nil {
+		j.record.Secrets = madeSecrets(p, nil)
+	}
 	if err := remember(ctx, host, j.record); err != nil {
 		return err
 	}
@@ -105,6 +115,7 @@ func (s *session) apply(ctx context.Context, host *node, j job) error {
 	}
 	if j.record != nil {
 		j.record.Outputs = plainOutputs(sum.Outputs)
+		j.record.Secrets = madeSecrets(p, sum.Outcomes)
 		j.record.Unfinished = runErr != nil
 		// What was done is remembered also when the rest was called off.
 		if err := remember(context.WithoutCancel(ctx), host, j.record); err != nil {
@@ -189,6 +200,44 @@ func forget(ctx context.Context, host engine.Host, p *engine.Plan) error {
 		return nil // not empty, or not there
 	}
 	return err
+}
+
+// forgetSecrets makes the record know nothing of the secrets that the plan removes,
+// beforehand, so that they do not count as lost if the rest is cut off.
+func forgetSecrets(ctx context.Context, host engine.Host, p *engine.Plan) error {
+	gone := func(name string) bool {
+		return slices.ContainsFunc(p.Orphans, func(o engine.Orphan) bool { return !o.Keep && o.Step == engine.StepID(secret.KindName+"/"+name) })
+	}
+	a, err := host.Batch(ctx, []engine.Ask{engine.AskGlob(record.PrivGlob(p.App.Name))})
+	if err != nil {
+		return err
+	}
+	r, err := record.Read(a, p.App.Name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !slices.ContainsFunc(r.Secrets, gone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.Secrets = slices.DeleteFunc(r.Secrets, gone)
+	return remember(ctx, host, &r)
+}
+
+// madeSecrets names the secrets that are there: those of the plan that needed no
+// change, and those that the outcomes say were made.
+func madeSecrets(p *engine.Plan, outcomes []exec.Outcome) []string {
+	made := map[engine.NodeID]bool{}
+	for _, o := range outcomes {
+		made[o.Node] = o.Err == nil && o.Cause == ""
+	}
+	var names []string
+	for _, n := range p.Nodes {
+		if n.Step.ID.Kind() == secret.KindName && (len(n.Diff.Changes) == 0 || made[n.ID]) {
+			names = append(names, n.Step.ID.Name())
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // plainOutputs returns those that are known and not secret.

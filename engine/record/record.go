@@ -66,6 +66,9 @@ type Record struct {
 	Outputs map[string]string `json:"outputs,omitempty"`
 	// Containers tell by name how each is started. A record of an older tg lacks them.
 	Containers map[string]Container `json:"containers,omitempty"`
+	// Secrets are the names of those that were made. One that is among them and has
+	// no file was lost: what it protects cannot be opened with a new one.
+	Secrets []string `json:"secrets,omitempty"`
 	// Unfinished is set while a run is under way, and stays set if it failed or was
 	// cut: a container may lack its mounts then.
 	Unfinished bool `json:"unfinished,omitempty"`
