@@ -52,6 +52,9 @@ fuzz: ## every fuzz target for FUZZTIME
 	    echo "$$dir $$f"; (cd "$$dir" && $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .) || exit 1; \
 	  done; done
 
+mutations: ## break each promise on purpose, one by one: a test must notice each time
+	MUTATIONS=1 $(GO) test -v -timeout 60m -run TestMutationsAreCaught ./recipes
+
 docs: build ## write docs/reference.md anew
 	./tg docs --markdown > docs/reference.md
 
