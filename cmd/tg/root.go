@@ -87,7 +87,7 @@ func (s *session) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("apps", s.runCmd(), s.planCmd(), s.destroyCmd(), s.psCmd(), s.showCmd(), s.execCmd(), s.shellCmd(),
+	add("apps", s.runCmd(), s.planCmd(), s.destroyCmd(), s.psCmd(), s.showCmd(), s.execCmd(), s.shellCmd(), s.cpCmd(),
 		s.startCmd(), s.stopCmd(), s.restartCmd(),
 		s.auditCmd(),
 		s.openURLCmd(),

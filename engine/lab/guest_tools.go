@@ -34,6 +34,7 @@ func guestTools() map[string]func(g *guestProc) int {
 			return 0
 		},
 		"sleep": guestSleep,
+		"tar":   guestTar,
 		"stty":  guestStty,
 		"tty":   guestTty,
 		"ls":    guestLs,

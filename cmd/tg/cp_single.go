@@ -1,0 +1,106 @@
+package main
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tengil/tengil/cmd/tg/archive"
+	"github.com/tengil/tengil/cmd/tg/ui"
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/pve"
+)
+
+// An image without tar gets and gives single files by pct push and pct pull, which
+// go through a file of the node: in a directory that only root may enter, on its
+// disk and not in memory, and removed whatever happens.
+
+// withStaging calls do with the name of a file in a directory of the node.
+func (t *transfer) withStaging(ctx context.Context, do func(file string) error) (err error) {
+	made, err := t.host.Run(ctx, engine.Cmd{Argv: []string{"mktemp", "-d", "/var/tmp/tengil-cp.XXXXXXXXXX"}, Audit: t.audit("mktemp", "-d", "/var/tmp/tengil-cp.XXXXXXXXXX")})
+	if err != nil {
+		return err
+	}
+	dir := strings.TrimSpace(string(made.Stdout))
+	if !strings.HasPrefix(dir, "/var/tmp/tengil-cp.") {
+		return fmt.Errorf("mktemp on %s printed %q; wanted a directory in /var/tmp", t.host.Name(), dir)
+	}
+	defer func() {
+		argv := []string{"rm", "-rf", "--", dir}
+		_, gone := t.host.Run(context.WithoutCancel(ctx), engine.Cmd{Argv: argv, Audit: t.audit(argv...)})
+		err = errors.Join(err, gone)
+	}()
+	return do(path.Join(dir, "file"))
+}
+
+func (t *transfer) audit(argv ...string) *engine.Audit {
+	a := inside(t.guest)
+	a.Argv = argv
+	return a
+}
+
+// push copies a file into a container without tar.
+func (t *transfer) push(ctx context.Context, src, dst string, fi fs.FileInfo, meter *ui.Meter) (archive.Summary, error) {
+	f, err := os.Open(src)
+	if err != nil {
+		return archive.Summary{}, err
+	}
+	defer f.Close()
+	err = t.withStaging(ctx, func(staged string) error {
+		_, err := t.host.Run(ctx, engine.Cmd{
+			Argv: []string{"dd", "of=" + staged, "bs=1M", "status=none"}, Stdin: meter.Reader(f), Audit: t.audit("dd", "of="+staged),
+		})
+		if err != nil {
+			return err
+		}
+		argv := []string{"pct", "push", strconv.Itoa(t.guest.VMID), staged, dst, "--perms", fmt.Sprintf("%04o", fi.Mode().Perm()), "--user", "0", "--group", "0"}
+		_, err = t.host.Run(ctx, engine.Cmd{Argv: argv, Audit: t.audit(argv...)})
+		return pve.Explain(err)
+	})
+	return archive.Summary{Files: 1, Bytes: fi.Size()}, err
+}
+
+// pull copies a file out of a container without tar.
+func (t *transfer) pull(ctx context.Context, src string, meter *ui.Meter, unpack func(io.Reader) (archive.Summary, error)) (sum archive.Summary, err error) {
+	err = t.withStaging(ctx, func(staged string) error {
+		argv := []string{"pct", "pull", strconv.Itoa(t.guest.VMID), src, staged}
+		if _, err := t.host.Run(ctx, engine.Cmd{Argv: argv, Audit: t.audit(argv...)}); err != nil {
+			return pve.Explain(err)
+		}
+		stat, err := t.host.Run(ctx, engine.Cmd{Argv: []string{"stat", "-c", "%s", staged}, ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		size, err := strconv.ParseInt(strings.TrimSpace(string(stat.Stdout)), 10, 64)
+		if err != nil {
+			return fmt.Errorf("size of %s: %w", staged, err)
+		}
+		sum, err = t.receive(ctx, []string{"cat", staged}, meter, func(r io.Reader) (archive.Summary, error) {
+			return unpack(asArchive(r, path.Base(src), size))
+		})
+		return err
+	})
+	return sum, err
+}
+
+// asArchive returns the archive of one file.
+func asArchive(content io.Reader, name string, size int64) io.Reader {
+	r, w := io.Pipe()
+	go func() {
+		t := tar.NewWriter(w)
+		err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, ModTime: time.Now()})
+		if err == nil {
+			_, err = io.Copy(t, content)
+		}
+		_ = w.CloseWithError(errors.Join(err, t.Close())) // of a pipe: nil
+	}()
+	return r
+}
