@@ -11,7 +11,7 @@ import (
 func TestNotInContainer(t *testing.T) {
 	for said, want := range map[string]bool{
 		"lxc-attach: 101: ../src/lxc/attach.c: lxc_attach_run_command: 1845 No such file or directory - Failed to exec \"/bin/nosuch\"\n": true,
-		"tar: /srv: Cannot open: No such file or directory\n": false,
+		"tar: /srv: Cannot open: No such file or directory\n":                                                                             false,
 		"": false,
 	} {
 		if got := pve.NotInContainer(&engine.ExitError{Exit: 127, Stderr: []byte(said)}); got != want {
