@@ -182,6 +182,11 @@ type Found struct {
 	// Data is set where removing it loses what the user put in: never removed
 	// unless asked for by name.
 	Data bool
+	// Common is set for what belongs to the app as a whole: no recipe has a step
+	// for it, and it goes with the app only.
+	Common bool
+	// Address is where others reach it; "" if it is no such thing, or not known.
+	Address string
 	// Order sorts removals: lower first.
 	Order  int
 	Remove func(ctx context.Context, h Host, report func(text string, done, total int64)) error

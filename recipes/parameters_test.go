@@ -116,7 +116,7 @@ var edits = []edit{
 
 // consequences are fields that follow from others: a restart, the new container
 // of a replaced one, what happened to depend on an address.
-var consequences = []string{"running", "ready", "config", "previous", "mac"}
+var consequences = []string{"running", "ready", "config", "previous", "mac", "names"}
 
 // fieldsOf lists what a plan changes, "step field", without consequences.
 func fieldsOf(p *engine.Plan) []string {

@@ -211,6 +211,9 @@ func (c *container) rawFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 		}
 	}
 	w.raw = append(w.raw, c.lxc...)
+	if c.mountsHosts(in) {
+		w.raw = append(w.raw, hostsEntry(c.app))
+	}
 	was, want := byName(have.Raw), byName(w.raw)
 	names := slices.Concat(was.order, want.order)
 	slices.Sort(names)
@@ -219,16 +222,23 @@ func (c *container) rawFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 		if strings.HasPrefix(name, "lxc.environment") {
 			f.have = otherValue
 		}
+		if name == namesField {
+			f.why = "the containers of an app find each other by their names"
+		}
 		f.same = want.text[name] == was.text[name] || want.text[name] == "" && !complete
-		if len(have.Options) > 0 || !imageLine[name] {
+		if len(have.Options) > 0 || !silentLine[name] {
 			w.fields = append(w.fields, f)
 		}
 	}
 	return nil
 }
 
-// imageLine are the fields that PVE fills from the image by itself.
-var imageLine = map[string]bool{"workdir": true, "user": true, "lxc.signal.halt": true}
+// silentLine are the fields that are no news of a new container: PVE fills them from the image
+// by itself, or every container has them.
+var silentLine = map[string]bool{"workdir": true, "user": true, "lxc.signal.halt": true, namesField: true}
+
+// namesField stands for the mount of the app's names.
+const namesField = "names"
 
 // processLines are the lines that follow from the image and from parameters of
 // their own.
@@ -312,6 +322,9 @@ func rawName(kv pve.KV) (name, value string) {
 		return "cap_" + strings.TrimPrefix(kv.Key, "lxc.cap."), kv.Value
 	case "lxc.mount.entry":
 		f := strings.Fields(kv.Value)
+		if isHostsEntry(kv.Value) {
+			return namesField, hostsPath
+		}
 		if len(f) >= 4 && f[1] == "dev/shm" {
 			return "shm", tmpfsSize(f[3])
 		}

@@ -2,6 +2,7 @@ package pct
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ func changesOf(fields []field, action engine.Action, why string) []engine.Change
 	for _, f := range fields {
 		ch := engine.Change{Action: action, Field: f.name, From: f.have, To: f.want.String(), Why: why, Restarts: f.restarts && action == engine.Update}
 		if ch.Why == "" {
-			ch.Why = "the recipe says so"
+			ch.Why = cmp.Or(f.why, "the recipe says so")
 		}
 		if action == engine.Create && ch.To == "" {
 			continue

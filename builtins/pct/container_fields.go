@@ -19,6 +19,7 @@ type field struct {
 	have     string       // for people
 	set      string       // the value for pct; "" deletes the key
 	same     bool
+	why      string // "" where the recipe says so
 	restarts bool // takes effect at the next start only
 	atCreate bool // pct create gets it already
 }

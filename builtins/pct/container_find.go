@@ -20,7 +20,7 @@ import (
 // findAsks asks for all containers. Which of them run needs the node's name,
 // which only the first round tells.
 func findAsks(known *engine.Answers) []engine.Ask {
-	asks := append(guestAsks(), nodeNameAsk, engine.AskGlob(record.AllIntentsGlob()))
+	asks := append(guestAsks(), nodeNameAsk, engine.AskGlob(record.AllIntentsGlob()), hostsFindAsk())
 	if known == nil {
 		return asks
 	}
@@ -42,14 +42,21 @@ func find(a *engine.Answers) ([]engine.Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []engine.Found
+	out, err := findHosts(a)
+	if err != nil {
+		return nil, err
+	}
+	names, err := a.Glob(hostsFindAsk().Glob())
+	if err != nil {
+		return nil, err
+	}
 	for _, named := range guests.byName {
 		for _, g := range named {
 			if g.Node != node {
 				continue
 			}
 			out = append(out, engine.Found{App: g.ID.App, Step: engine.StepID("pct_create/" + g.ID.Name), What: fmt.Sprintf("CT %d", g.VMID),
-				Now: state(g), Refused: protected(g), Hint: protectedHint(g), Loses: fmt.Sprintf("what CT %d wrote outside its mounts", g.VMID),
+				Now: state(g), Address: address(g, names[hostsFile(g.ID.App)]), Refused: protected(g), Hint: protectedHint(g), Loses: fmt.Sprintf("what CT %d wrote outside its mounts", g.VMID),
 				Remove: func(ctx context.Context, h engine.Host, report func(string, int64, int64)) error {
 					return removeContainer(ctx, h, g.ID.App, g.VMID, report)
 				}})
@@ -94,6 +101,15 @@ func removeUnfinished(ctx context.Context, h engine.Host, app string, i record.I
 		}
 	}
 	return act.Do(ctx, h, "rm", "-f", record.IntentPath(app, i.Step))
+}
+
+// address returns where a container is reached, as far as its config or the names
+// of its app tell.
+func address(g *Guest, names []byte) string {
+	if fixed := g.addresses(); len(fixed) > 0 {
+		return fixed[0].String()
+	}
+	return addressesIn(names)[g.ID.Name]
 }
 
 func state(g *Guest) string {

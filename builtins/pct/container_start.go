@@ -1,6 +1,7 @@
 package pct
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,11 +18,11 @@ import (
 )
 
 // start is the node that starts a container, after it has stopped the one that
-// it replaces.
+// it replaces, and tells the other containers of the app where it is.
 type start struct{ *container }
 
 // Diff implements engine.Spec. The output "started" is "1" when the container is
-// started by this run.
+// started by this run. Without a start there may still be a name to publish.
 func (c start) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
 	f := now.(*found)
 	c.container = c.at(f)
@@ -40,7 +41,11 @@ func (c start) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
 		d.Changes = []engine.Change{{Action: engine.Restart, Field: "running", Why: "what takes effect at a start only has changed: " + restart.Reveal()}}
 		d.Notes = []engine.Note{{Label: "downtime", Text: "one restart"}}
 	}
-	d.Outputs = c.outputs(current, f, len(d.Changes) > 0, slices.Contains(strings.Split(restart.Reveal(), ", "), "net"))
+	starts := len(d.Changes) > 0
+	d.Outputs = c.outputs(current, f, starts, slices.Contains(strings.Split(restart.Reveal(), ", "), "net"))
+	if !starts {
+		d.Changes = c.nameChanges(f, d.Outputs["address"].Reveal())
+	}
 	return d, nil
 }
 
@@ -72,7 +77,13 @@ func (c *container) fixedAddress() (string, bool) {
 
 // Apply implements engine.Spec.
 func (c start) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error) {
-	c.container = c.at(w.Now.(*found))
+	f := w.Now.(*found)
+	c.container = c.at(f)
+	if !slices.ContainsFunc(w.Todo, func(ch engine.Change) bool { return ch.Field == "running" }) {
+		current, _ := c.pick(f, w.In)
+		out := c.outputs(current, f, false, false)
+		return out, c.publish(ctx, w.Host, f, out["address"].Reveal())
+	}
 	vmid, err := vmidOf(c.container, w.In)
 	if err != nil {
 		return nil, err
@@ -83,7 +94,11 @@ func (c start) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error)
 	if err := c.unmark(ctx, w.Host); err != nil {
 		return nil, err
 	}
-	for _, g := range w.Now.(*found).guests {
+	address, _ := c.fixedAddress()
+	if err := c.publish(ctx, w.Host, f, address); err != nil {
+		return nil, err
+	}
+	for _, g := range f.guests {
 		if g.VMID != vmid && g.Running {
 			w.Report(fmt.Sprintf("shutting CT %d down", g.VMID), 0, 0)
 			if err := shutdown(ctx, w.Host, g.VMID); err != nil {
@@ -97,6 +112,9 @@ func (c start) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error)
 	}
 	addr, err := c.waitAddress(ctx, w.Host, vmid)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.publish(ctx, w.Host, f, cmp.Or(addr, ownAddress)); err != nil {
 		return nil, err
 	}
 	return engine.Outputs{"address": engine.Known(addr), "started": engine.Known("1")}, nil

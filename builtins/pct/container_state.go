@@ -22,11 +22,13 @@ type found struct {
 	address map[int]string // of running containers, by id; empty where the recipe fixes it
 	all     *Guests
 	given   given // the fixed IPv4 address
+	hosts   hosts
+	known   map[string]string // addresses of the app's containers, as far as this observation tells, by name
 }
 
 func (c *container) Asks(known *engine.Answers) []engine.Ask {
 	if known == nil {
-		asks := append(GuestAsks(c.facts.Node), engine.AskGlob(record.PrivGlob(c.app)), engine.AskGlob(record.RunGlob(c.app)), unit.ListAsk(c.app))
+		asks := append(GuestAsks(c.facts.Node), engine.AskGlob(record.PrivGlob(c.app)), engine.AskGlob(record.RunGlob(c.app)), unit.ListAsk(c.app), hostsAsk(c.app))
 		if c.fixes() {
 			asks = append(asks, addressAsks()...)
 		}
@@ -91,6 +93,12 @@ func (c *container) Observe(a *engine.Answers) (engine.State, error) {
 			return nil, err
 		}
 		f.given = all[c.name]
+	}
+	if f.known, err = c.knownAddresses(a, guests); err != nil {
+		return nil, err
+	}
+	if f.hosts, err = observeHosts(a, c.app); err != nil {
+		return nil, err
 	}
 	if f.marks, err = readMarks(a, c.app); err != nil {
 		return nil, err

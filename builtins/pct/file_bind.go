@@ -165,7 +165,7 @@ func (f bindFile) Apply(ctx context.Context, w engine.Work) (engine.Outputs, err
 	}
 	data := []byte(v.Reveal())
 	name := f.source(data)
-	if err := f.openDirs(ctx, w.Host, path.Dir(name)); err != nil {
+	if err := openDirs(ctx, w.Host, path.Dir(name)); err != nil {
 		return nil, err
 	}
 	if err := f.write(ctx, w.Host, name, data); err != nil {
@@ -183,16 +183,6 @@ func (f bindFile) Apply(ctx context.Context, w engine.Work) (engine.Outputs, err
 		}
 	}
 	return f.outputs(name), nil
-}
-
-// openDirs makes the directory and lets containers pass, not list: the mount is
-// made inside the container's user namespace, where root of the node is nobody.
-func (f bindFile) openDirs(ctx context.Context, h engine.Host, dir string) error {
-	if err := act.Do(ctx, h, "mkdir", "-p", dir); err != nil {
-		return err
-	}
-	app := path.Dir(dir)
-	return act.Do(ctx, h, "chmod", "0711", path.Dir(app), app, dir)
 }
 
 // write replaces a file and gives it its owner, without following a link in its

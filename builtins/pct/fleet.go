@@ -8,7 +8,8 @@ import (
 // A fleet is the containers of one evaluated recipe, which must not get each
 // other's ids and addresses.
 type fleet struct {
-	ids idChooser
+	ids  idChooser
+	roll roll
 
 	mu      sync.Mutex
 	members []*container // in recipe order

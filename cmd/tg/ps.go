@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -37,10 +38,11 @@ type appState struct {
 
 // A thing is one thing that an app has on a node.
 type thing struct {
-	Step engine.StepID `json:"step"`
-	What string        `json:"what"`
-	Now  string        `json:"now,omitempty"`
-	Data bool          `json:"data,omitempty"`
+	Step    engine.StepID `json:"step"`
+	What    string        `json:"what"`
+	Now     string        `json:"now,omitempty"`
+	Address string        `json:"address,omitempty"`
+	Data    bool          `json:"data,omitempty"`
 }
 
 // text is "CT 101 (running)".
@@ -77,7 +79,10 @@ func (s *session) apps(ctx context.Context, host *node, app string) ([]appState,
 			at[f.App] = i
 			states = append(states, newAppState(f.App, records[f.App]))
 		}
-		states[i].Things = append(states[i].Things, thing{f.Step, f.What, f.Now, f.Data})
+		if f.Common {
+			continue // it says nothing that its app does not
+		}
+		states[i].Things = append(states[i].Things, thing{f.Step, f.What, f.Now, f.Address, f.Data})
 	}
 	return states, nil
 }
@@ -112,22 +117,38 @@ func (s *session) ps(ctx context.Context) (err error) {
 	return s.term.Table([]string{"APP", "PART", "WHAT", "URL"}, psRows(states))
 }
 
-// psRows shows what runs; of an app with nothing but data, that.
+// psRows shows what runs; of an app with nothing but data, that. The URL stands
+// beside the container that it leads to, else beside the first.
 func psRows(states []appState) [][]string {
 	var rows [][]string
 	for _, a := range states {
-		app, url, kept := a.App, a.Outputs["url"], 0
+		app, kept, at := a.App, 0, len(rows)
 		for _, t := range a.Things {
 			if t.Data {
 				kept++
 				continue
 			}
-			rows = append(rows, []string{app, t.Step.Name(), t.text(), url})
-			app, url = "", ""
+			if t.Address != "" && t.Address == hostOf(a.Outputs["url"]) {
+				at = len(rows)
+			}
+			rows = append(rows, []string{app, t.Step.Name(), t.text(), ""})
+			app = ""
+		}
+		if at < len(rows) {
+			rows[at][3] = a.Outputs["url"]
 		}
 		if kept == len(a.Things) {
 			rows = append(rows, []string{app, "", "only data is left", ""})
 		}
 	}
 	return rows
+}
+
+// hostOf returns the host of a URL; "" if it has none.
+func hostOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }

@@ -174,7 +174,7 @@ func orphans(g *engine.Graph, kinds []engine.Kind, seen *engine.Answers) ([]engi
 	}
 	var out []engine.Orphan
 	for _, f := range all {
-		if !steps[f.Step] {
+		if !steps[f.Step] && !f.Common {
 			out = append(out, engine.Orphan{Found: f, Keep: f.Data})
 		}
 	}

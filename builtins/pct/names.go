@@ -1,0 +1,321 @@
+package pct
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tengil/tengil/builtins/act"
+	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/pve"
+	"github.com/tengil/tengil/engine/record"
+)
+
+// The containers of an app know each other by name: each mounts one file of the
+// node, read-only, over its /etc/hosts. The file is changed in place, never
+// replaced, so that a running container sees at once what is new.
+
+// hostsPath is what the file is mounted over.
+const hostsPath = "/etc/hosts"
+
+// hostsFile is the file of an app.
+func hostsFile(app string) string { return record.LocalFile(app, "hosts") }
+
+func hostsAsk(app string) engine.Ask { return engine.AskFile(hostsFile(app)) }
+
+// hostsHead begins the file: what every system expects, and a word to who looks.
+const hostsHead = "# The containers of one application, kept by tengil; changes here are overwritten.\n" +
+	"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+
+// ownAddress stands for a container whose address is not known yet, so that it can
+// look up its own host name from its first moment, as Debian does it.
+const ownAddress = "127.0.1.1"
+
+// hostsEntry is the line of a container's config that mounts the file. An image
+// in which it cannot be mounted, since /etc/hosts is a symbolic link there, starts
+// without it.
+func hostsEntry(app string) pve.KV {
+	return pve.KV{Key: "lxc.mount.entry", Value: hostsFile(app) + " " + strings.TrimPrefix(hostsPath, "/") + " none bind,ro,create=file,optional 0 0"}
+}
+
+// isHostsEntry reports whether a line is one of those.
+func isHostsEntry(value string) bool {
+	f := strings.Fields(value)
+	return len(f) > 1 && "/"+f[1] == hostsPath && path.Base(f[0]) == "hosts" && f[0] == hostsFile(path.Base(path.Dir(f[0])))
+}
+
+// mountsHosts reports whether the container gets the file: not where the recipe
+// has something of its own at /etc or /etc/hosts.
+func (c *container) mountsHosts(in engine.Inputs) bool {
+	covers := func(target string) bool { return target == hostsPath || target == path.Dir(hostsPath) }
+	for _, m := range c.mounts {
+		if covers(m.target) {
+			return false
+		}
+	}
+	for _, t := range c.tmpfs {
+		if covers(t.target) {
+			return false
+		}
+	}
+	for _, kv := range c.lxc {
+		if f := strings.Fields(kv.Value); kv.Key == "lxc.mount.entry" && len(f) > 1 && covers(path.Join("/", f[1])) {
+			return false
+		}
+	}
+	own := engine.StepID(FileKind + "/" + c.name + hostsPath)
+	return !slices.ContainsFunc(in.Attached, func(a engine.Attachment) bool { return a.Node.Step() == own })
+}
+
+// hostsLine is the container's line of the file: its host name first, which is
+// then its canonical name, and its name within the app.
+func (c *container) hostsLine(address string) string {
+	short, _, _ := strings.Cut(c.hostname, ".")
+	words := []string{address}
+	if c.searchdomain != "" && short == c.hostname {
+		words = append(words, c.hostname+"."+c.searchdomain)
+	}
+	words = append(words, c.hostname, short)
+	if address == ownAddress {
+		// To the others the name would mean themselves.
+		return strings.Join(unique(words), " ") + "\n"
+	}
+	return strings.Join(unique(append(words, c.name)), " ") + "\n"
+}
+
+func unique(words []string) []string {
+	var out []string
+	for _, w := range words {
+		if !slices.Contains(out, w) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// A hosts is what there is of the file.
+type hosts struct {
+	text   string
+	exists bool
+}
+
+// knownAddresses returns the addresses of the app's containers as far as the
+// answers tell: fixed ones, and those of containers that run. The map is shared.
+func (c *container) knownAddresses(a *engine.Answers, g *Guests) (map[string]string, error) {
+	return engine.Parsed(a, "known addresses "+c.app, func(a *engine.Answers) (map[string]string, error) {
+		fixed := map[string]given{}
+		if a.Has(engine.AskGlob(vmGlob)) {
+			var err error
+			if fixed, err = c.addresses(a, g); err != nil {
+				return nil, err
+			}
+		}
+		known := map[string]string{}
+		for _, m := range c.fleet.all() {
+			if address, ok := m.at(&found{given: fixed[m.name]}).fixedAddress(); ok {
+				known[m.name] = address
+				continue
+			}
+			for _, guest := range g.Named(m.app, m.name) {
+				if !guest.Running || m.isFixed() || !a.Has(addressAsk(guest.VMID)) {
+					continue
+				}
+				address, err := addressOf(a, guest.VMID)
+				if err != nil {
+					return nil, err
+				}
+				known[m.name] = address
+			}
+		}
+		return known, nil
+	})
+}
+
+func observeHosts(a *engine.Answers, app string) (hosts, error) {
+	data, err := a.File(hostsFile(app))
+	if errors.Is(err, fs.ErrNotExist) {
+		return hosts{}, nil
+	}
+	return hosts{string(data), err == nil}, err
+}
+
+// lines are the lines below the head; ok is false if the head is not as it should be.
+func (h hosts) lines() (lines []string, ok bool) {
+	rest, ok := strings.CutPrefix(h.text, hostsHead)
+	for line := range strings.Lines(rest) {
+		lines = append(lines, line)
+	}
+	return lines, ok
+}
+
+// address returns the address that the file has of a container; "" if it has none.
+func (h hosts) address(c *container) string {
+	lines, _ := h.lines()
+	for _, line := range lines {
+		address, _, _ := strings.Cut(line, " ")
+		if ip, err := netip.ParseAddr(address); err == nil && address != ownAddress && line == c.hostsLine(ip.String()) {
+			return address
+		}
+	}
+	return ""
+}
+
+// strays are the lines that no container of the recipe accounts for; what a cut
+// left of the head is one too.
+func (h hosts) strays(members []*container) []string {
+	lines, whole := h.lines()
+	if !whole {
+		return []string{"(damaged)"}
+	}
+	return slices.DeleteFunc(lines, func(line string) bool {
+		address, _, _ := strings.Cut(line, " ")
+		return slices.ContainsFunc(members, func(m *container) bool { return line == m.hostsLine(address) })
+	})
+}
+
+// nameChanges are the changes of the file that need no start: an address that is
+// another than the file's, and, told by the first container of the recipe, lines of
+// containers that are no more.
+func (c *container) nameChanges(f *found, address string) []engine.Change {
+	var out []engine.Change
+	if was := f.hosts.address(c); address != "" && was != address {
+		out = append(out, engine.Change{Action: engine.Update, Field: "names", From: was, To: address,
+			Why: "the containers of an app know each other's addresses by " + hostsPath})
+	}
+	members := c.fleet.all()
+	if strays := f.hosts.strays(members); f.hosts.exists && len(members) > 0 && members[0] == c && len(strays) > 0 {
+		out = append(out, engine.Change{Action: engine.Update, Field: "names", From: strings.TrimSpace(strings.Join(strays, "")),
+			Why: "no container of the recipe has this line in " + hostsPath})
+	}
+	return out
+}
+
+// A roll is what one run knows of the names of its app. Containers that start at
+// the same time write one after the other.
+type roll struct {
+	mu      sync.Mutex
+	known   map[string]string // addresses that this run has found out, by container
+	written *string           // the file's content; nil before this run has written it
+}
+
+// publish writes the file if it does not say what is known; address is that of
+// this container, "" while that is not known.
+func (c *container) publish(ctx context.Context, h engine.Host, f *found, address string) error {
+	r := &c.fleet.roll
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil {
+		r.known = map[string]string{}
+	}
+	if address != "" {
+		r.known[c.name] = address
+	}
+	now := f.hosts
+	if r.written != nil {
+		now = hosts{*r.written, true}
+	}
+	text := c.hostsText(now, f, r.known)
+	if now.exists && now.text == text {
+		return nil
+	}
+	if err := writeHosts(ctx, h, c.app, text, now.exists); err != nil {
+		torn := "" // nothing tells how far it came
+		r.written = &torn
+		return fmt.Errorf("write the names of the app's containers: %w", err)
+	}
+	r.written = &text
+	return nil
+}
+
+// hostsText is the whole file: of each container the address that this run has
+// found out, else the one that the plan knew, else the one that the file has.
+func (c *container) hostsText(now hosts, f *found, known map[string]string) string {
+	var b strings.Builder
+	b.WriteString(hostsHead)
+	for _, m := range c.fleet.all() {
+		address := known[m.name]
+		for _, other := range []string{f.known[m.name], now.address(m), f.hosts.address(m), ownAddress} {
+			if address == "" {
+				address = other
+			}
+		}
+		b.WriteString(m.hostsLine(address))
+	}
+	return b.String()
+}
+
+// writeHosts changes the file in place: a container has mounted the file, not its
+// name. Cut in the middle it lacks lines, which the next plan sees.
+func writeHosts(ctx context.Context, h engine.Host, app, text string, exists bool) error {
+	name := hostsFile(app)
+	if exists {
+		return act.DoStdin(ctx, h, strings.NewReader(text), "tee", name)
+	}
+	if err := openDirs(ctx, h, path.Dir(name)); err != nil {
+		return err
+	}
+	return h.WriteFile(ctx, engine.File{Name: name, Data: []byte(text), Perm: 0o644})
+}
+
+// openDirs makes a directory below /var/lib/tengil and lets containers pass
+// through it, not list it: a mount is made inside the container's user namespace,
+// where root of the node is nobody.
+func openDirs(ctx context.Context, h engine.Host, dir string) error {
+	if err := act.Do(ctx, h, "mkdir", "-p", dir); err != nil {
+		return err
+	}
+	dirs := []string{dir}
+	for base := path.Dir(record.LocalFile("x", "")); len(dirs[0]) > len(base); {
+		dirs = slices.Insert(dirs, 0, path.Dir(dirs[0]))
+	}
+	return act.Do(ctx, h, append([]string{"chmod", "0711"}, dirs...)...)
+}
+
+func hostsFindAsk() engine.Ask { return engine.AskGlob(hostsFile("*")) }
+
+// findHosts tells the files of all apps. None belongs to one container: it goes
+// with the app.
+func findHosts(a *engine.Answers) ([]engine.Found, error) {
+	files, err := a.Glob(hostsFindAsk().Glob())
+	if err != nil {
+		return nil, err
+	}
+	var out []engine.Found
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		out = append(out, engine.Found{App: path.Base(path.Dir(name)), Step: "names/hosts", What: "file " + name, Order: 80, Common: true,
+			Remove: func(ctx context.Context, h engine.Host, _ func(string, int64, int64)) error {
+				if err := act.Do(ctx, h, "rm", "-f", name); err != nil {
+					return err
+				}
+				// What else is kept there keeps its directory.
+				dir := path.Dir(name)
+				if err := act.Do(ctx, h, "rmdir", path.Join(dir, filesDir), dir); err != nil && !isExit(err) {
+					return err
+				}
+				return nil
+			}})
+	}
+	return out, nil
+}
+
+// addressesIn returns the addresses that a file of names has, by its names.
+func addressesIn(data []byte) map[string]string {
+	out := map[string]string{}
+	for line := range bytes.Lines(data) {
+		f := strings.Fields(string(line))
+		for _, name := range f[min(1, len(f)):] {
+			if _, first := out[name]; !first && f[0] != ownAddress {
+				out[name] = f[0]
+			}
+		}
+	}
+	return out
+}
