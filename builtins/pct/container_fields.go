@@ -20,8 +20,8 @@ type field struct {
 	set      string       // the value for pct; "" deletes the key
 	same     bool
 	why      string // "" where the recipe says so
-	restarts bool // takes effect at the next start only
-	atCreate bool // pct create gets it already
+	restarts bool   // takes effect at the next start only
+	atCreate bool   // pct create gets it already
 }
 
 // wants are all fields of a container, and the env and raw lines that make up
