@@ -4,9 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/tengil/tengil/engine/lab"
@@ -15,13 +13,7 @@ import (
 
 // at does something on the node right before the program runs for the first time.
 func (r *rig) at(program []string, do func()) {
-	var once sync.Once
-	r.lab.Fault(lab.Fault{Nth: 1 << 30, Match: func(argv []string) bool {
-		if len(argv) >= len(program) && slices.Equal(argv[:len(program)], program) {
-			once.Do(do)
-		}
-		return false
-	}})
+	r.lab.Fault(lab.Fault{Prefix: program, Do: lab.Pause, Then: func([]string) { do() }})
 }
 
 // someone runs a program on the node, as another administrator would.
@@ -55,14 +47,14 @@ func TestSomeoneChangesAContainerMeanwhile(t *testing.T) {
 		{"edited", func(r *rig, _, id string) { r.edit(id, "swap: 512", "swap: 700") }, nil, "", true},
 		{
 			"locked by a backup", func(r *rig, conf, _ string) { r.append(conf, "lock: backup\n") },
-			func(r *rig, _, id string) { r.someone("pct", "unlock", id) }, "container is locked (backup)", true,
+			func(r *rig, _, id string) { r.someone("pct", "unlock", id) }, "CT is locked (backup)", true,
 		},
 		{
-			"destroyed", func(r *rig, _, id string) { r.remove(id) }, nil, "no such container", false,
+			"destroyed", func(r *rig, _, id string) { r.remove(id) }, nil, "does not exist", false,
 		},
 		{
 			"migrated", func(r *rig, conf, id string) { r.move(conf, "pve2") },
-			func(r *rig, conf, id string) { r.move(strings.Replace(conf, "/pve/lxc/", "/pve2/lxc/", 1), "pve") }, "no such container", true,
+			func(r *rig, conf, id string) { r.move(strings.Replace(conf, "/pve/lxc/", "/pve2/lxc/", 1), "pve") }, "does not exist", true,
 		},
 		{
 			"its config is locked for long", func(r *rig, _, id string) { r.holdLock(id) }, nil, "", true,

@@ -42,6 +42,9 @@ type Fault struct {
 	Exit   int           // of Fail; 0 is 1
 	Stderr string        // of Fail
 	For    time.Duration // of Pause
+	// Then, if not nil, is called when it fires, before Do has any effect, with the
+	// argv that it fires on.
+	Then func(argv []string)
 }
 
 func (f *Fault) matches(argv []string) bool {
@@ -49,6 +52,12 @@ func (f *Fault) matches(argv []string) bool {
 		return f.Match(argv)
 	}
 	return len(argv) >= len(f.Prefix) && slices.Equal(argv[:len(f.Prefix)], f.Prefix)
+}
+
+func (f *Fault) then(argv []string) {
+	if f.Then != nil {
+		f.Then(slices.Clone(argv))
+	}
 }
 
 // A faultTable holds the faults that have not fired.
@@ -91,6 +100,7 @@ func (t *faultTable) pending() int {
 // fire does what f says. If ended, the program is over with that exit status.
 func (p *proc) fire(f *Fault) (exit int, ended bool) {
 	p.fault = nil
+	f.then(p.argv)
 	switch f.Do {
 	case Fail:
 		fmt.Fprint(p.stderr, f.Stderr)
@@ -121,6 +131,7 @@ func (p *proc) checkpoint() error {
 	if f := p.fault; f != nil && f.When == During {
 		if f.Do == Fail {
 			p.fault = nil
+			f.then(p.argv)
 			return &faultError{exit: max(f.Exit, 1), stderr: f.Stderr}
 		}
 		if exit, ended := p.fire(f); ended {
