@@ -114,15 +114,23 @@ func diff(g *engine.Graph, seen *engine.Answers) ([]engine.PlanNode, error) {
 	known := make(map[engine.NodeID]engine.Outputs, len(g.Nodes()))
 	nodes := make([]engine.PlanNode, 0, len(g.Nodes()))
 	var errs []error
+	said := map[string]bool{}
+	fail := func(n engine.Node, op string, err error) {
+		err = blame(n, op, err)
+		if !said[err.Error()] { // the parts of a step look at the same thing
+			said[err.Error()] = true
+			errs = append(errs, err)
+		}
+	}
 	for _, n := range g.Nodes() {
 		pn := engine.PlanNode{Node: n}
 		var err error
 		if pn.Now, err = n.Spec.Observe(seen); err != nil {
-			errs = append(errs, blame(n, "observe", err))
+			fail(n, "observe", err)
 			continue
 		}
 		if pn.Diff, err = n.Spec.Diff(pn.Now, InputsOf(n, known)); err != nil {
-			errs = append(errs, blame(n, "plan", err))
+			fail(n, "plan", err)
 			continue
 		}
 		known[n.ID] = pn.Diff.Outputs
