@@ -27,8 +27,8 @@ type target struct {
 var errNoHost = engine.WithHint(errors.New("no node to work on"), `name one, in one of these ways:
     tg --host lab …            the built-in practice node; needs nothing, runs nothing real
     tg --host root@pve1 …      over SSH; or: export TG_HOST=root@pve1
-    ~/.config/tengil/config.json with
-        {"default": "pve1", "hosts": {"pve1": {"address": "ssh://root@pve1"}}}`)
+    tg host add pve1 root@pve1 --default
+                               once; then: tg …`)
 
 // target decides which host: --host, TG_HOST, the configuration's default, the
 // node itself when tg runs on one.

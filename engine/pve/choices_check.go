@@ -26,7 +26,7 @@ func CheckChoices(c engine.Choices) error {
 	}
 	for _, addr := range strings.Fields(c.Nameserver) {
 		if _, err := netip.ParseAddr(addr); err != nil {
-			return fmt.Errorf("nameserver: want IP addresses, got %q", addr)
+			return fmt.Errorf("nameserver: wanted IP addresses, got %q", addr)
 		}
 	}
 	if err := checkLimits(c.Limits); err != nil {
@@ -44,7 +44,7 @@ func checkLimits(l engine.Limits) error {
 		{"downloads", l.Downloads, maxLong}, {"unpacks", l.Unpacks, maxLong}, {"starts", l.Starts, maxStarts},
 	} {
 		if c.have < 0 || c.have > c.max {
-			return fmt.Errorf("limit of %s: want 1 to %d, or 0 for tengil's own, got %d", c.name, c.max, c.have)
+			return fmt.Errorf("limit of %s: wanted 1 to %d, or 0 for tengil's own, got %d", c.name, c.max, c.have)
 		}
 	}
 	return nil
@@ -63,11 +63,11 @@ func checkMirrors(mirrors map[string]string) error {
 		mirror := mirrors[registry]
 		switch {
 		case !registryName.MatchString(registry):
-			return fmt.Errorf("mirror of %q: want a registry, such as docker.io", registry)
+			return fmt.Errorf("mirror of %q: wanted a registry, such as docker.io", registry)
 		case registry == "index.docker.io" || registry == "registry-1.docker.io":
 			return fmt.Errorf("mirror of %q: images name that registry docker.io", registry)
 		case !mirrorName.MatchString(mirror):
-			return fmt.Errorf("mirror of %s: want a registry, such as mirror.lan:5000 or mirror.lan/hub, got %q", registry, mirror)
+			return fmt.Errorf("mirror of %s: wanted a registry, such as mirror.lan:5000 or mirror.lan/hub, got %q", registry, mirror)
 		case mirror == registry:
 			return fmt.Errorf("mirror of %s: it is that registry itself", registry)
 		}

@@ -14,9 +14,9 @@ func TestLimitsOfAHost(t *testing.T) {
 	}{
 		{engine.Limits{}, ""},
 		{engine.Limits{Downloads: 6, Unpacks: 1, Starts: 32}, ""},
-		{engine.Limits{Downloads: 7}, "limit of downloads: want 1 to 6, or 0 for tengil's own, got 7"},
-		{engine.Limits{Unpacks: -1}, "limit of unpacks: want 1 to 6, or 0 for tengil's own, got -1"},
-		{engine.Limits{Starts: 33}, "limit of starts: want 1 to 32, or 0 for tengil's own, got 33"},
+		{engine.Limits{Downloads: 7}, "limit of downloads: wanted 1 to 6, or 0 for tengil's own, got 7"},
+		{engine.Limits{Unpacks: -1}, "limit of unpacks: wanted 1 to 6, or 0 for tengil's own, got -1"},
+		{engine.Limits{Starts: 33}, "limit of starts: wanted 1 to 32, or 0 for tengil's own, got 33"},
 	} {
 		if got := errText(CheckChoices(engine.Choices{Limits: tt.limits})); got != tt.want {
 			t.Errorf("%+v: got %q, want %q", tt.limits, got, tt.want)
@@ -37,7 +37,7 @@ func TestMirrorsOfAHost(t *testing.T) {
 		{"docker.io", "mirror\n", "got"},
 		{"docker.io", "", "got"},
 		{"docker.io", "docker.io", "that registry itself"},
-		{"https://docker.io", "mirror.lan", "want a registry, such as docker.io"},
+		{"https://docker.io", "mirror.lan", "wanted a registry, such as docker.io"},
 		{"index.docker.io", "mirror.lan", "images name that registry docker.io"},
 	} {
 		got := errText(CheckChoices(engine.Choices{Mirrors: map[string]string{tt.registry: tt.mirror}}))
@@ -49,7 +49,7 @@ func TestMirrorsOfAHost(t *testing.T) {
 
 func TestNameserversOfAHost(t *testing.T) {
 	for nameserver, want := range map[string]string{
-		"": "", "9.9.9.9 fd00::1": "", "nine": `nameserver: want IP addresses, got "nine"`, "1.1.1.1,8.8.8.8": `nameserver: want IP addresses, got "1.1.1.1,8.8.8.8"`,
+		"": "", "9.9.9.9 fd00::1": "", "nine": `nameserver: wanted IP addresses, got "nine"`, "1.1.1.1,8.8.8.8": `nameserver: wanted IP addresses, got "1.1.1.1,8.8.8.8"`,
 	} {
 		if got := errText(CheckChoices(engine.Choices{Nameserver: nameserver})); got != want {
 			t.Errorf("%q: got %q, want %q", nameserver, got, want)

@@ -59,19 +59,19 @@ func (ev *evaluation) convert(p engine.Param, v starlark.Value) (any, error) {
 // wrongType says what was wanted and what was got.
 func wrongType(want string, v starlark.Value) error {
 	if s, ok := v.(*step); ok && len(s.attrs) > 0 && strings.Contains(want, "string") {
-		return fmt.Errorf("want %s, got the step %s; did you mean one of its outputs: %s?", want, s, strings.Join(s.AttrNames(), ", "))
+		return fmt.Errorf("wanted %s, got the step %s; did you mean one of its outputs: %s?", want, s, strings.Join(s.AttrNames(), ", "))
 	}
 	switch v := v.(type) {
 	case starlark.String:
-		return fmt.Errorf("want %s, got the string %s", want, shorten(v.String()))
+		return fmt.Errorf("wanted %s, got the string %s", want, shorten(v.String()))
 	case starlark.Int, starlark.Float, starlark.Bool:
-		return fmt.Errorf("want %s, got %s", want, v)
+		return fmt.Errorf("wanted %s, got %s", want, v)
 	case *step:
-		return fmt.Errorf("want %s, got the step %s", want, v)
+		return fmt.Errorf("wanted %s, got the step %s", want, v)
 	case *object:
-		return fmt.Errorf("want %s, got what %s() makes", want, v.name)
+		return fmt.Errorf("wanted %s, got what %s() makes", want, v.name)
 	}
-	return fmt.Errorf("want %s, got a value of type %s", want, v.Type())
+	return fmt.Errorf("wanted %s, got a value of type %s", want, v.Type())
 }
 
 func shorten(s string) string {
@@ -96,7 +96,7 @@ func toString(v starlark.Value, want string) (string, error) {
 func choice(p engine.Param, v starlark.Value) (string, error) {
 	s, err := toString(v, "a string")
 	if err == nil && len(p.Choices) > 0 && !slices.Contains(p.Choices, s) {
-		err = fmt.Errorf("want one of %s, got %q%s", quotedList(p.Choices), s, engine.DidYouMean(s, p.Choices))
+		err = fmt.Errorf("wanted one of %s, got %q%s", quotedList(p.Choices), s, engine.DidYouMean(s, p.Choices))
 	}
 	return s, err
 }
@@ -139,7 +139,7 @@ func toSize(v starlark.Value) (engine.Size, error) {
 	if i, ok := v.(starlark.Int); ok {
 		n, err := toInt(i)
 		if err == nil && n < 0 {
-			err = fmt.Errorf("want a size, got %d", n)
+			err = fmt.Errorf("wanted a size, got %d", n)
 		}
 		if err == nil {
 			err = checkBytes(engine.Size(n))
@@ -181,7 +181,7 @@ func entries(v starlark.Value, f func(starlark.Value) (any, error)) ([]engine.En
 	for k, e := range d.Entries() {
 		key, ok := starlark.AsString(k)
 		if !ok {
-			return nil, fmt.Errorf("want strings as keys, got %s", k)
+			return nil, fmt.Errorf("wanted strings as keys, got %s", k)
 		}
 		if err := checkText(key); err != nil {
 			return nil, fmt.Errorf("key %q: %w", key, err)

@@ -87,16 +87,16 @@ func (ev *evaluation) declareRecipe(c declared) (starlark.Value, error) {
 	}
 	name := c.String("name")
 	if !appName.MatchString(name) {
-		return nil, fmt.Errorf("name: want lower-case letters, digits and \"-\", at most 39 and no \"-\" in front, got %q", name)
+		return nil, fmt.Errorf("name: wanted lower-case letters, digits and \"-\", at most 39 and no \"-\" in front, got %q", name)
 	}
 	for _, p := range []string{"title", "summary", "category", "homepage", "license"} {
 		if strings.ContainsFunc(c.String(p), unicode.IsControl) {
-			return nil, fmt.Errorf("%s: want one line of text, got %q", p, c.String(p))
+			return nil, fmt.Errorf("%s: wanted one line of text, got %q", p, c.String(p))
 		}
 	}
 	if home := c.String("homepage"); home != "" {
 		if u, err := url.Parse(home); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			return nil, fmt.Errorf("homepage: want an address such as \"https://immich.app\", got %q", home)
+			return nil, fmt.Errorf("homepage: wanted an address such as \"https://immich.app\", got %q", home)
 		}
 	}
 	ev.declared = true
@@ -126,7 +126,7 @@ var identifier = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,38}$`)
 
 func checkIdentifier(name string) error {
 	if !identifier.MatchString(name) {
-		return fmt.Errorf("name: want lower-case letters, digits, \"_\" and \"-\", at most 39 and a letter in front, got %q", name)
+		return fmt.Errorf("name: wanted lower-case letters, digits, \"_\" and \"-\", at most 39 and a letter in front, got %q", name)
 	}
 	return nil
 }

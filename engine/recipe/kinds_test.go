@@ -106,7 +106,7 @@ func pctCreate() engine.Kind {
 
 func newContainer(c engine.Call) (*engine.Made, error) {
 	if m := c.Args.Size("memory"); m < 16*engine.MiB {
-		return nil, engine.WithHint(engine.ArgErrorf("memory", "want at least 16M, got %s", m), "give it more")
+		return nil, engine.WithHint(engine.ArgErrorf("memory", "wanted at least 16M, got %s", m), "give it more")
 	}
 	id := engine.StepID("pct_create/" + c.Args.String("name"))
 	part := func(name string) engine.Part {

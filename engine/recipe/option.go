@@ -188,7 +188,7 @@ func defaultText(v any) (string, error) {
 	case bool:
 		return strconv.FormatBool(v), nil
 	}
-	return "", fmt.Errorf("default: want a string, a whole number, True or False, got %v", v)
+	return "", fmt.Errorf("default: wanted a string, a whole number, True or False, got %v", v)
 }
 
 // parse checks text, as a user typed it, against everything that o demands.
@@ -201,10 +201,10 @@ func (ev *evaluation) parse(o Option, text string) (optionValue, error) {
 		return optionValue{}, err
 	}
 	if len(o.Choices) > 0 && !slices.Contains(o.Choices, v.text) {
-		return optionValue{}, fmt.Errorf("want one of %s, got %q%s", quotedList(o.Choices), text, engine.DidYouMean(text, o.Choices))
+		return optionValue{}, fmt.Errorf("wanted one of %s, got %q%s", quotedList(o.Choices), text, engine.DidYouMean(text, o.Choices))
 	}
 	if o.Pattern != "" && !regexp.MustCompile(`^(?:`+o.Pattern+`)$`).MatchString(v.text) {
-		return optionValue{}, fmt.Errorf("want a value that matches %q, got %q", o.Pattern, text)
+		return optionValue{}, fmt.Errorf("wanted a value that matches %q, got %q", o.Pattern, text)
 	}
 	return v, nil
 }

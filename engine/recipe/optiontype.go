@@ -35,7 +35,7 @@ func parseOption(typ, s string, f *engine.Facts) (optionValue, error) {
 	case "int":
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {
-			return optionValue{}, fmt.Errorf("want a whole number, got %q", s)
+			return optionValue{}, fmt.Errorf("wanted a whole number, got %q", s)
 		}
 		return optionValue{strconv.FormatInt(n, 10), starlark.MakeInt64(n)}, nil
 	case "bool":
@@ -67,7 +67,7 @@ func parseBoolOption(s string) (optionValue, error) {
 	case "false", "no", "off", "0":
 		return optionValue{"false", starlark.False}, nil
 	}
-	return optionValue{}, fmt.Errorf("want true or false, got %q", s)
+	return optionValue{}, fmt.Errorf("wanted true or false, got %q", s)
 }
 
 // parseIPOption takes an address, or one with the length of its network's prefix.
@@ -77,14 +77,14 @@ func parseIPOption(s string) (optionValue, error) {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil || a.Zone() != "" {
-		return optionValue{}, fmt.Errorf("want an address such as \"10.0.0.5\" or \"10.0.0.5/24\", got %q", s)
+		return optionValue{}, fmt.Errorf("wanted an address such as \"10.0.0.5\" or \"10.0.0.5/24\", got %q", s)
 	}
 	return textValue(a.String()), nil
 }
 
 func checkPath(s string) error {
 	if !path.IsAbs(s) || path.Clean(s) != s || strings.ContainsFunc(s, unicode.IsControl) {
-		return fmt.Errorf("want a path such as \"/srv/media\", without \"..\" and \"/\" at its end, got %q", s)
+		return fmt.Errorf("wanted a path such as \"/srv/media\", without \"..\" and \"/\" at its end, got %q", s)
 	}
 	return nil
 }
@@ -97,11 +97,11 @@ func checkDataset(f *engine.Facts, s string) error {
 	parts := strings.Split(s, "/")
 	for _, p := range parts {
 		if !datasetPart.MatchString(p) {
-			return fmt.Errorf("want a dataset such as \"tank/photos\", got %q", s)
+			return fmt.Errorf("wanted a dataset such as \"tank/photos\", got %q", s)
 		}
 	}
 	if len(s) > 200 {
-		return fmt.Errorf("want a dataset whose name has at most 200 characters, got %d", len(s))
+		return fmt.Errorf("wanted a dataset whose name has at most 200 characters, got %d", len(s))
 	}
 	return checkPool(f, parts[0])
 }
@@ -113,7 +113,7 @@ const noPoolHint = `name a directory for data in the config file, among what the
 func checkPool(f *engine.Facts, name string) error {
 	pools := poolNames(f)
 	if len(pools) == 0 {
-		return engine.WithHint(fmt.Errorf("want a ZFS pool, got %q, and %s has none", name, f.Node), noPoolHint)
+		return engine.WithHint(fmt.Errorf("wanted a ZFS pool, got %q, and %s has none", name, f.Node), noPoolHint)
 	}
 	if !slices.Contains(pools, name) && !f.Imagined {
 		return fmt.Errorf("pool %q does not exist on %s; there are %s", name, f.Node, quotedList(pools))

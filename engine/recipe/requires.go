@@ -68,7 +68,7 @@ func versionIs(have, condition string) (bool, error) {
 	a, okA := versionParts(have)
 	b, okB := versionParts(strings.TrimSpace(number))
 	if !okB {
-		return false, fmt.Errorf("want a condition such as \">=9.1\", got %q", condition)
+		return false, fmt.Errorf("wanted a condition such as \">=9.1\", got %q", condition)
 	}
 	if !okA {
 		return false, fmt.Errorf("the node's release %q is not a version", have)
@@ -86,7 +86,7 @@ func versionIs(have, condition string) (bool, error) {
 	case "==":
 		return order == 0, nil
 	}
-	return false, fmt.Errorf("want a condition such as \">=9.1\", got %q", condition)
+	return false, fmt.Errorf("wanted a condition such as \">=9.1\", got %q", condition)
 }
 
 // versionParts splits "9.1.2"; trailing zeros do not count.
@@ -118,17 +118,17 @@ func (ev *evaluation) requireGPU(v any) (string, error) {
 		for _, e := range v {
 			s, ok := e.(string)
 			if !ok {
-				return "", fmt.Errorf("gpu: want a list of vendors, got %v in it", e)
+				return "", fmt.Errorf("gpu: wanted a list of vendors, got %v in it", e)
 			}
 			vendors = append(vendors, s)
 		}
 	default:
-		return "", fmt.Errorf("gpu: want True, a vendor or a list of vendors, got %v", v)
+		return "", fmt.Errorf("gpu: wanted True, a vendor or a list of vendors, got %v", v)
 	}
 	known := []string{"intel", "amd", "nvidia"}
 	for _, vendor := range vendors {
 		if !slices.Contains(known, vendor) {
-			return "", fmt.Errorf("gpu: want one of %s, got %q%s", quotedList(known), vendor, engine.DidYouMean(vendor, known))
+			return "", fmt.Errorf("gpu: wanted one of %s, got %q%s", quotedList(known), vendor, engine.DidYouMean(vendor, known))
 		}
 	}
 	fits := func(g engine.GPU) bool { return len(vendors) == 0 || slices.Contains(vendors, g.Vendor) }
@@ -166,5 +166,5 @@ func (ev *evaluation) requirePool(v any) (string, error) {
 		}
 		return v, nil
 	}
-	return "", fmt.Errorf("pool: want True or the name of a pool, got %v", v)
+	return "", fmt.Errorf("pool: wanted True or the name of a pool, got %v", v)
 }

@@ -15,7 +15,7 @@ import (
 // parseSize parses "512M", "2G", "1.5G", "4096": a number of bytes or of powers
 // of 1024. "2GB" and "2GiB" mean 2G.
 func parseSize(s string) (engine.Size, error) {
-	bad := fmt.Errorf("want a size such as \"512M\" or \"2G\", got %q", s)
+	bad := fmt.Errorf("wanted a size such as \"512M\" or \"2G\", got %q", s)
 	number := strings.TrimRight(s, "KMGTkmgtiBb")
 	unit := engine.Size(1)
 	switch strings.ToUpper(s[len(number):]) {
@@ -55,14 +55,14 @@ func checkBytes(n engine.Size) error {
 	if n == 0 || n >= 64*engine.KiB {
 		return nil
 	}
-	return fmt.Errorf("want a size such as \"512M\" or \"2G\", got %d, which are bytes (did you mean \"%[1]dM\"?)", int64(n))
+	return fmt.Errorf("wanted a size such as \"512M\" or \"2G\", got %d, which are bytes (did you mean \"%[1]dM\"?)", int64(n))
 }
 
 // parseDuration parses "30s", "5m", "1h30m".
 func parseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("want a duration such as \"30s\" or \"5m\", got %q", s)
+		return 0, fmt.Errorf("wanted a duration such as \"30s\" or \"5m\", got %q", s)
 	}
 	return d, nil
 }
