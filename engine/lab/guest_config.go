@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -87,15 +88,30 @@ const (
 )
 
 // lockConfig takes the file lock of a container's config (lock_config in
-// AbstractConfig.pm, lock_file in Tools.pm).
+// AbstractConfig.pm).
 func (c *guestCall) lockConfig(id int, wait time.Duration) (release func(), err error) {
-	file := fmt.Sprintf("/run/lock/lxc/pve-config-%d.lock", id)
-	release, err = c.node.lock(c.ctx, file, 0)
+	return c.lockFile(c.ctx, fmt.Sprintf("/run/lock/lxc/pve-config-%d.lock", id), wait)
+}
+
+// storageLockWait is how long PVE waits for the lock of a storage.
+const storageLockWait = 10 * time.Second
+
+// lockStorage takes the lock under which volumes of a storage are made, freed and
+// renamed (cluster_lock_storage in pve-storage's Plugin.pm, of a local storage).
+// Who cleans up takes it after an interrupt as well.
+func (c *guestCall) lockStorage(storage string) (release func(), err error) {
+	return c.lockFile(context.WithoutCancel(c.ctx), "/var/lock/pve-manager/pve-storage-"+storage, storageLockWait)
+}
+
+// lockFile takes a lock as lock_file in PVE's Tools.pm.
+func (c *guestCall) lockFile(ctx context.Context, file string, wait time.Duration) (release func(), err error) {
+	at := strings.Replace(file, "/var/lock/", "/run/lock/", 1) // a link of Debian's
+	release, err = c.node.lock(ctx, at, 0)
 	if !errors.Is(err, errBusy) {
 		return release, err
 	}
 	fmt.Fprint(c.warn, "trying to acquire lock...\n")
-	release, err = c.node.lock(c.ctx, file, wait)
+	release, err = c.node.lock(ctx, at, wait)
 	if errors.Is(err, errTimedOut) {
 		return nil, dief(4, "can't lock file '%s' - got timeout", file)
 	}
@@ -103,6 +119,43 @@ func (c *guestCall) lockConfig(id int, wait time.Duration) (release func(), err 
 		fmt.Fprint(c.warn, " OK\n")
 	}
 	return release, err
+}
+
+// allocate makes a new volume under its storage's lock.
+func (c *guestCall) allocate(storage string, gib float64) (volume, int64, error) {
+	if _, err := c.node.storage(storage); err != nil {
+		return volume{}, 0, err
+	}
+	release, err := c.lockStorage(storage)
+	if err != nil {
+		return volume{}, 0, err
+	}
+	defer release()
+	return c.node.allocate(storage, c.id, gib)
+}
+
+// freeVolume destroys a volume under its storage's lock.
+func (c *guestCall) freeVolume(v volume) error {
+	release, err := c.lockStorage(v.id.Storage)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return c.node.freeVolume(v)
+}
+
+// renameVolume gives a volume to another container under its storage's lock.
+func (c *guestCall) renameVolume(id string, to int) (volume, error) {
+	v, err := c.node.volume(id)
+	if err != nil {
+		return volume{}, err
+	}
+	release, err := c.lockStorage(v.id.Storage)
+	if err != nil {
+		return volume{}, err
+	}
+	defer release()
+	return c.node.renameVolume(id, to)
 }
 
 // The functions below treat the environment and the description, which pve keeps

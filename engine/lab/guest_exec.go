@@ -136,6 +136,12 @@ func (g *guestProc) runner(params []string) (*interp.Runner, error) {
 		interp.Env(expand.ListEnviron(g.env...)),
 		interp.Params(append([]string{"--"}, params...)...),
 		interp.StdIO(g.stdin, g.stdout, g.stderr),
+		interp.CallHandler(func(_ context.Context, args []string) ([]string, error) {
+			if args[0] == "kill" { // a builtin of the shell that the interpreter has not
+				return append([]string{"/bin/kill"}, args[1:]...), nil
+			}
+			return args, nil
+		}),
 		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return g.scriptExec }),
 		interp.OpenHandler(g.scriptOpen),
 		interp.ReadDirHandler2(g.scriptReadDir),
@@ -167,6 +173,9 @@ func (g *guestProc) scriptExec(ctx context.Context, args []string) error {
 		}
 	}
 	exit, found := p.run()
+	if tool, small := guestTools()[args[0]]; !found && small && g.root.exists("/bin/busybox") {
+		exit, found = tool(p), true // busybox's shell runs its applets without a link
+	}
 	if !found {
 		fmt.Fprintf(hc.Stderr, "sh: %s: not found\n", args[0])
 	}

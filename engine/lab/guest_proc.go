@@ -26,7 +26,7 @@ func guestKill(*guestProc) int { return 0 }
 // the one that the interpreter expands $$ to.
 func killsShell(argv []string) bool {
 	self := strconv.Itoa(os.Getpid())
-	return len(argv) == 3 && argv[0] == "kill" && (argv[1] == "-9" || argv[1] == "-KILL") && argv[2] == self
+	return len(argv) == 3 && path.Base(argv[0]) == "kill" && (argv[1] == "-9" || argv[1] == "-KILL") && argv[2] == self
 }
 
 // guestGrep is grep with -E, -q, -v and -c, of one pattern.

@@ -263,7 +263,7 @@ func (cr *creation) cleanUp() {
 		fmt.Fprintln(cr.warn, err)
 	}
 	for _, v := range cr.volumes {
-		if err := cr.node.freeVolume(v); err != nil {
+		if err := cr.freeVolume(v); err != nil {
 			fmt.Fprintln(cr.warn, err)
 		}
 	}

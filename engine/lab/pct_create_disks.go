@@ -56,7 +56,7 @@ func (cr *creation) allocateDisk(m *pve.Mount) error {
 		m.Size = formatSize(size)
 		return err
 	}
-	v, size, err := cr.node.allocate(storage, cr.id, gib)
+	v, size, err := cr.allocate(storage, gib)
 	if err != nil {
 		return err
 	}

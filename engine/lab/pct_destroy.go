@@ -114,7 +114,7 @@ func (c *guestCall) destroyVolume(id string) {
 		return
 	}
 	if err == nil {
-		err = c.node.freeVolume(v)
+		err = c.freeVolume(v)
 	}
 	if err != nil {
 		fmt.Fprintln(c.warn, err)

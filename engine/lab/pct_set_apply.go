@@ -53,7 +53,7 @@ func (u *update) destroyUnused(volume string) error {
 	if err != nil {
 		return err
 	}
-	return u.node.freeVolume(v)
+	return u.freeVolume(v)
 }
 
 // applySet returns the text that is kept of a pending value.
@@ -89,7 +89,7 @@ func (u *update) applyMount(key, value string) (string, error) {
 // settleVolume allocates a new volume, or looks up the size of one that is named.
 func (u *update) settleVolume(m *pve.Mount) error {
 	if storage, gib, fresh := newVolume(m.Volume); fresh {
-		v, size, err := u.node.allocate(storage, u.id, gib)
+		v, size, err := u.allocate(storage, gib)
 		m.Volume, m.Size = v.id.String(), formatSize(size)
 		return err
 	}

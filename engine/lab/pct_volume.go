@@ -142,7 +142,7 @@ func (c *guestCall) reassign(key string, to int, newKey string) error {
 		return dief(255, "%v", err)
 	}
 	fmt.Fprintf(c.stdout, "moving volume '%s' from container '%d' to '%d'\n", key, c.id, to)
-	v, err := c.node.renameVolume(m.Volume, to)
+	v, err := c.renameVolume(m.Volume, to)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func pveshOptions(verb string, args []string) map[string]optionKind {
 	schema := ""
 	switch {
 	case verb == "get":
-		return map[string]optionKind{"type": textOption, "content": textOption, "vmid": textOption, "limit": textOption, "current": boolOption}
+		return map[string]optionKind{"type": textOption, "content": textOption, "vmid": textOption, "limit": textOption, "source": textOption, "typefilter": textOption, "current": boolOption}
 	case verb == "create" && strings.HasSuffix(api, "/lxc"):
 		schema = "create"
 		flags["vmid"], flags["ostemplate"] = textOption, textOption

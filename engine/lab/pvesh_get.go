@@ -32,6 +32,8 @@ func (c *guestCall) pveshGet(parts []string) (any, error) {
 		return c.getStorage(parts)
 	case "status":
 		return c.node.apiNodeStatus(), nil
+	case "tasks":
+		return c.getTasks(parts)
 	case "version":
 		return c.node.apiVersion(), nil
 	}

@@ -60,9 +60,13 @@ func pvesmFree(c *guestCall) error {
 			return err
 		}
 	default:
-		if err := c.node.freeVolume(v); err != nil {
+		err := c.freeVolume(v)
+		if err != nil && strings.HasPrefix(err.Error(), "zfs error") {
 			fmt.Fprintln(c.stderr, err)
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
 	fmt.Fprintf(c.stdout, "Removed volume '%s'\n", v.id)
@@ -75,7 +79,7 @@ func pvesmAlloc(c *guestCall) error {
 	if size != "" && !strings.ContainsAny(size[len(size)-1:], "KMGT") {
 		size += "K"
 	}
-	v, _, err := c.node.allocate(c.args["storage"], c.id, float64(parseSize(size))/(1<<30))
+	v, _, err := c.allocate(c.args["storage"], float64(parseSize(size))/(1<<30))
 	if err == nil {
 		fmt.Fprintf(c.stdout, "successfully created '%s'\n", v.id)
 	}

@@ -41,7 +41,7 @@ func volatiles() []volatile {
 		{`sha256:[0-9a-f]{64}`, "sha256:DIGEST"},
 		{`UPID:(\w+):[0-9A-F]{8}:[0-9A-F]{8}:[0-9A-F]{8}:`, "UPID:$1:"},
 		{`(?m)^(pid|uptime|mem|swap|disk|diskread|diskwrite|netin|netout|cpus): \d+$`, "$1: N"},
-		{`"(pid|uptime|mem|swap|disk|diskread|diskwrite|netin|netout|cpus|ctime|avail|total|used|size)":\d+`, `"$1":0`},
+		{`"(pid|pstart|uptime|mem|swap|disk|diskread|diskwrite|netin|netout|cpus|ctime|avail|total|used|size)":\d+`, `"$1":0`},
 		{`"used_fraction":[0-9.e-]+`, `"used_fraction":0`},
 		{`\b1[78]\d{8}(\.\d+)?\b`, "TIME"},
 		{`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d`, "DATE"},
