@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tengil/tengil/engine/pve"
 )
 
 // guestLs is busybox's ls with -l, -a, -n and -d. Files come first, then
@@ -88,6 +90,9 @@ func (g *guestProc) look(name string, follow bool) (fileStat, error) {
 	if err != nil {
 		return fileStat{}, err
 	}
+	if d, ok := g.device(absolute(g.dir, name)); ok {
+		return d, nil
+	}
 	fi, err := os.Lstat(g.node.host(at))
 	if err != nil {
 		return fileStat{}, err
@@ -102,6 +107,30 @@ func (g *guestProc) look(name string, follow bool) (fileStat, error) {
 		o = owner{UID: unmapped, GID: unmapped, Mode: 0o555}
 	}
 	return fileStat{name: name, at: at, info: fi, owner: o, kind: g.node.fileType(at, fi)}, nil
+}
+
+// device describes a device that an option devN brings into the container.
+func (g *guestProc) device(name string) (fileStat, bool) {
+	conf, err := g.node.guestConfig(g.id)
+	if err != nil || !within(name, "/dev") {
+		return fileStat{}, false
+	}
+	for _, i := range conf.Indexed("dev") {
+		d, err := pve.ParseDevice(conf.Get(fmt.Sprintf("dev%d", i)))
+		if err != nil || d.Path != name {
+			continue
+		}
+		fi, err := g.node.stat(d.Path)
+		if err != nil {
+			return fileStat{}, false
+		}
+		mode, err := strconv.ParseUint(d.Mode, 8, 32)
+		if err != nil {
+			mode = 0o660
+		}
+		return fileStat{name: name, at: d.Path, info: fi, owner: owner{UID: d.UID, GID: d.GID, Mode: fs.FileMode(mode)}, kind: g.node.fileType(d.Path, fi)}, true
+	}
+	return fileStat{}, false
 }
 
 // list prints one file as busybox's ls does.

@@ -78,6 +78,7 @@ func (cr *creation) unpackImage(a *ociArchive) error {
 	err = a.unpack(unpacking{
 		dir:   dir,
 		shown: lxcRoot(cr.id),
+		limit: cr.rootLimit(),
 		own:   func(name string, o owner) { cr.ownEntry(root, name, o) },
 		step:  cr.checkpoint,
 	})
@@ -96,6 +97,23 @@ func (cr *creation) unpackImage(a *ociArchive) error {
 		}
 	}
 	return nil
+}
+
+// rootLimit returns how many bytes fit into the root, 0 for no limit.
+func (cr *creation) rootLimit() int64 {
+	m, err := pve.ParseMount(cr.conf.Options["rootfs"])
+	if err != nil || m.Kind() != pve.VolumeMount {
+		return 0
+	}
+	v, err := cr.node.volume(m.Volume)
+	if err != nil {
+		return 0
+	}
+	size, err := cr.node.volumeSize(v)
+	if err != nil {
+		return 0
+	}
+	return size
 }
 
 // checkRootOwner refuses a root, bound from the node, in which the container's
@@ -143,6 +161,10 @@ func (cr *creation) ownMapped(name string, o owner) {
 
 // whiteOut removes from a mount what a layer of the image hides there.
 func (cr *creation) whiteOut(a *ociArchive, m guestMount) error {
+	fi, err := cr.node.stat(m.Source)
+	if err != nil || cr.node.owner(m.Source, fi).UID < mappedRoot {
+		return err // it may remove nothing there
+	}
 	layers, err := a.orderedLayers()
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -29,6 +30,26 @@ func dirEntry(name string) LayerEntry {
 
 func fileEntry(name, content string) LayerEntry {
 	return LayerEntry{Header: tar.Header{Name: name}, Content: content}
+}
+
+// realProgram is a file that looks like a program and is as large as a real one. It
+// does not compress.
+func realProgram(size int) string {
+	b := []byte(elfHeader("amd64"))
+	r := rand.NewChaCha8([32]byte{})
+	more := make([]byte, size-len(b))
+	_, _ = r.Read(more) // never fails
+	return string(append(b, more...))
+}
+
+// large gives an image a program as large as a real one.
+func large(s ImageSpec) ImageSpec {
+	for i, e := range s.Layers[0] {
+		if e.Header.Name == "bin/busybox" {
+			s.Layers[0][i].Content = realProgram(2 << 20)
+		}
+	}
+	return s
 }
 
 // busybox returns the entries of an image with these applets and files.
@@ -80,7 +101,7 @@ func webSpec(index string, change func(s *ImageSpec)) ImageSpec {
 	s := ImageSpec{
 		Entrypoint: []string{"/bin/httpd"}, Cmd: []string{"-f", "-v", "-p", "80", "-h", "/www"},
 		Env: []string{"PATH=/bin:/sbin", "GREETING=hello world"}, WorkingDir: "/www", Volumes: []string{"/data"},
-		Layers: [][]LayerEntry{busybox("sh ls cat ps ip wget sleep id env httpd hostname touch stat kill printenv mkdir grep", files)},
+		Layers: [][]LayerEntry{busybox("sh ls cat ps ip wget sleep id env httpd hostname touch stat kill printenv mkdir grep true", files)},
 	}
 	if change != nil {
 		change(&s)
@@ -91,7 +112,7 @@ func webSpec(index string, change func(s *ImageSpec)) ImageSpec {
 // templates are the archives of the storage local.
 func templates() map[string]ImageSpec {
 	return map[string]ImageSpec{
-		"web_latest": webSpec("hello v1", nil),
+		"web_latest": large(webSpec("hello v1", nil)),
 		"web_v2":     webSpec("hello v2", nil),
 		"web_user": webSpec("hello v1", func(s *ImageSpec) {
 			s.User, s.Cmd = "1000:1000", []string{"-f", "-v", "-p", "8080", "-h", "/www"}
@@ -137,7 +158,7 @@ func oddImages() map[string]testImage {
 	}
 	const stay = "exec sleep 1000"
 	all := map[string]testImage{
-		"plain":        oddSpec(nil),
+		"plain":        {spec: large(oddSpec(nil).spec)},
 		"nlenv":        env("A=1\nonboot: 1\nlxc.hook.pre-start: /bin/touch /tmp/injected-by-image"),
 		"nlenv2":       env("A=1\nlxc.environment.runtime: B=2", "C=3\r"),
 		"nlcwd":        oddSpec(func(s *ImageSpec) { s.WorkingDir = "/www\nonboot: 1" }),

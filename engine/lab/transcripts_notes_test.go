@@ -19,17 +19,10 @@ type exception struct {
 	reason string
 }
 
-// exceptionClasses are the reasons for which a step may be left out.
+// exceptionClasses are the reasons for which a step may be left out; not-modelled.txt
+// says what they mean.
 func exceptionClasses() []string {
-	return []string{
-		"hardware", // what the captured node was made of
-		"capture",  // what the captured node had that a real one has not, or the other way round
-		"chance",   // what comes out otherwise each time on a node too
-		"size",     // sizes of the real programs in an image, which the lab's have not
-		"tool",     // a program or option that tengil has no use for
-		"kernel",   // what only a kernel knows
-		"odd",      // an effect on the captured node that nobody can explain
-	}
+	return []string{"capture", "chance", "hardware", "kernel", "odd", "size", "tool"}
 }
 
 // readExceptions reads not-modelled.txt: lines "FILE STEP[-STEP] CLASS: REASON",
