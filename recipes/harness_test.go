@@ -32,11 +32,19 @@ type rig struct {
 	t    *testing.T
 	lab  *lab.Lab
 	host *sshhost.Host
+
+	choices engine.Choices // of the host's owner
 }
 
 func newRig(t *testing.T, release string) *rig {
 	t.Helper()
-	l, err := lab.Open(t.Context(), lab.Options{Dir: labtest.TempDir(t), PVE: release})
+	return openRig(t, lab.Options{PVE: release}, engine.Choices{})
+}
+
+func openRig(t *testing.T, o lab.Options, choices engine.Choices) *rig {
+	t.Helper()
+	o.Dir = labtest.TempDir(t)
+	l, err := lab.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +53,7 @@ func newRig(t *testing.T, release string) *rig {
 			t.Error(err)
 		}
 	})
-	r := &rig{t: t, lab: l}
+	r := &rig{t: t, lab: l, choices: choices}
 	r.connect()
 	return r
 }
@@ -68,7 +76,7 @@ func (r *rig) facts() *engine.Facts {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	f, err := pve.ParseFacts(a, engine.Choices{})
+	f, err := pve.ParseFacts(a, r.choices)
 	if err != nil {
 		r.t.Fatal(err)
 	}
