@@ -24,11 +24,19 @@ type bench struct {
 	t    *testing.T
 	lab  *lab.Lab
 	host engine.Host
+
+	choices engine.Choices // of the host's owner
 }
 
 func openBench(t *testing.T) *bench {
 	t.Helper()
-	l, err := lab.Open(t.Context(), lab.Options{Dir: labtest.TempDir(t)})
+	return openBenchOn(t, lab.Options{}, engine.Choices{})
+}
+
+func openBenchOn(t *testing.T, o lab.Options, choices engine.Choices) *bench {
+	t.Helper()
+	o.Dir = labtest.TempDir(t)
+	l, err := lab.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +47,7 @@ func openBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
-	return &bench{t, l, h}
+	return &bench{t, l, h, choices}
 }
 
 // plan compares the recipe of the app "app" with the lab.
@@ -49,7 +57,7 @@ func (b *bench) plan(text string) *engine.Plan {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	facts, err := pve.ParseFacts(a, engine.Choices{})
+	facts, err := pve.ParseFacts(a, b.choices)
 	if err != nil {
 		b.t.Fatal(err)
 	}

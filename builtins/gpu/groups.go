@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/tengil/tengil/builtins/act"
 	"github.com/tengil/tengil/builtins/bind"
@@ -25,34 +24,9 @@ func readGroups(ctx context.Context, h engine.Host, vmid int) (map[string]int, e
 	}
 	groups, err := groupsBelow(ctx, h, root)
 	if mounted {
-		err = errors.Join(err, unmount(ctx, h, vmid))
+		err = errors.Join(err, pct.Unmount(ctx, h, vmid))
 	}
 	return groups, err
-}
-
-// unmountTimeout is how long a run that was called off still waits for the
-// unmount: a container that stays mounted stays locked.
-const unmountTimeout = 30 * time.Second
-
-func unmount(ctx context.Context, h engine.Host, vmid int) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unmountTimeout)
-	defer cancel()
-	return act.Do(ctx, h, "pct", "unmount", strconv.Itoa(vmid))
-}
-
-// mount mounts the root file system of a container. One that a run left mounted
-// when it was killed is unmounted first; the app's lock tells that no run is at it.
-func mount(ctx context.Context, h engine.Host, vmid int) error {
-	argv := []string{"pct", "mount", strconv.Itoa(vmid)}
-	err := act.Do(ctx, h, argv...)
-	var locked *pve.LockedError
-	if !errors.As(err, &locked) || locked.Lock != "mounted" {
-		return err
-	}
-	if err := unmount(ctx, h, vmid); err != nil {
-		return err
-	}
-	return act.Do(ctx, h, argv...)
 }
 
 // rootDir returns where the root file system of a container lies. One that is no
@@ -79,10 +53,8 @@ func rootDir(ctx context.Context, h engine.Host, vmid int) (dir string, mounted 
 	if err == nil && strings.TrimSpace(string(kind)) == "directory" {
 		return dir, false, nil
 	}
-	if err := mount(ctx, h, vmid); err != nil {
-		return "", false, err
-	}
-	return "/var/lib/lxc/" + strconv.Itoa(vmid) + "/rootfs", true, nil
+	dir, err = pct.MountRoot(ctx, h, vmid)
+	return dir, err == nil, err
 }
 
 // groupsBelow reads the group file below root. A link that leads out of root,

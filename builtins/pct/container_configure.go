@@ -120,7 +120,7 @@ func (c configure) Apply(ctx context.Context, w engine.Work) (engine.Outputs, er
 		return nil, err
 	}
 	if want.grow > 0 {
-		if err := act.Do(ctx, w.Host, "pct", "resize", strconv.Itoa(vmid), "rootfs", want.grow.String()); err != nil {
+		if err := doUnmounted(ctx, w.Host, vmid, "pct", "resize", strconv.Itoa(vmid), "rootfs", want.grow.String()); err != nil {
 			return nil, err
 		}
 	}
@@ -150,7 +150,7 @@ func (c configure) retire(ctx context.Context, w engine.Work, vmid int) error {
 		if g.VMID == vmid || normal("onboot", g.Config.Get("onboot"))+normal("protection", g.Config.Get("protection")) == "" {
 			continue
 		}
-		if err := act.Do(ctx, w.Host, "pct", "set", strconv.Itoa(g.VMID), "--onboot", "0", "--protection", "0"); err != nil {
+		if err := doUnmounted(ctx, w.Host, g.VMID, "pct", "set", strconv.Itoa(g.VMID), "--onboot", "0", "--protection", "0"); err != nil {
 			return err
 		}
 	}
@@ -181,8 +181,11 @@ func (c *container) unmark(ctx context.Context, h engine.Host) error {
 // shutdown ends a container: the application gets its stop signal and 60 s, then
 // it is killed. One that does not run is fine.
 func shutdown(ctx context.Context, h engine.Host, vmid int) error {
-	res, err := h.Run(ctx, engine.Cmd{Argv: []string{"pct", "shutdown", strconv.Itoa(vmid), "--timeout", "60", "--forceStop", "1"}})
-	err = pve.Explain(err)
+	var res engine.Result
+	err := Unmounted(ctx, h, vmid, func() (err error) {
+		res, err = h.Run(ctx, engine.Cmd{Argv: []string{"pct", "shutdown", strconv.Itoa(vmid), "--timeout", "60", "--forceStop", "1"}})
+		return pve.Explain(err)
+	})
 	if errors.Is(err, pve.ErrNotRunning) {
 		return nil
 	}
@@ -228,15 +231,14 @@ func (c configure) set(ctx context.Context, h engine.Host, vmid int, conf *pve.C
 		return nil
 	}
 	if normal("protection", conf.Get("protection")) == "1" {
-		if err := act.Do(ctx, h, "pct", "set", id, "--protection", "0"); err != nil {
+		if err := doUnmounted(ctx, h, vmid, "pct", "set", id, "--protection", "0"); err != nil {
 			return err
 		}
 		if c.protection {
 			argv = append(argv, "--protection", "1")
 		}
 	}
-	err := act.Do(ctx, h, argv...)
-	return err
+	return doUnmounted(ctx, h, vmid, argv...)
 }
 
 // writeLines writes what no option of pct can: several variables of the

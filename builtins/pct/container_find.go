@@ -180,7 +180,7 @@ func removeContainer(ctx context.Context, h engine.Host, app string, vmid int, r
 func destroy(ctx context.Context, h engine.Host, app string, vmid int) error {
 	id := strconv.Itoa(vmid)
 	task := unit.Task{App: app, Name: "destroy." + id, Argv: []string{"pct", "destroy", id, "--purge", "1"}}
-	err := pve.Explain(unit.Run(ctx, h, task))
+	err := Unmounted(ctx, h, vmid, func() error { return pve.Explain(unit.Run(ctx, h, task)) })
 	var locked *pve.LockedError
 	if errors.As(err, &locked) && locked.Lock == "destroyed" {
 		// The node went down in the middle of an earlier one.

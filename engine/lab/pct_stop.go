@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tengil/tengil/engine/pve"
 )
@@ -39,8 +40,8 @@ func (c *guestCall) needRunning(what string) error {
 }
 
 // locked runs work in a worker of a kind under the lock of the container's config, which
-// must have no lock property.
-func (c *guestCall) locked(kind string, work func(conf *pve.Config) error) error {
+// must have no lock property, except one of those allowed.
+func (c *guestCall) locked(kind string, work func(conf *pve.Config) error, allowed ...string) error {
 	return c.worker(kind, func() error {
 		release, err := c.lockConfig(c.id, configLockWait)
 		if err != nil {
@@ -51,7 +52,7 @@ func (c *guestCall) locked(kind string, work func(conf *pve.Config) error) error
 		if err != nil {
 			return err
 		}
-		if err := checkLock(conf); err != nil && c.opts["skiplock"] != "1" {
+		if err := checkLock(conf); err != nil && c.opts["skiplock"] != "1" && !slices.Contains(allowed, conf.Lock()) {
 			return err
 		}
 		return work(conf)
@@ -65,7 +66,7 @@ func pctStop(c *guestCall) error {
 	return c.locked("vzstop", func(*pve.Config) error {
 		c.node.endGuest(c.id)
 		return nil
-	})
+	}, "mounted")
 }
 
 func pctShutdown(c *guestCall) error {
