@@ -77,6 +77,14 @@ zfs_dataset("data/gg/data", profile = "media", owner = 2)
 		{Name: "a command with a guard", Kind: "node_exec", Recipe: `node_exec(["touch", "/srv/done"], unless = ["test", "-e", "/srv/other"])`},
 		{Name: "an image", Kind: "oci_pull", Recipe: `oci_pull("docker.io/library/alpine:3.22")`},
 		{
+			Name: "an image that a mirror has", Kind: "oci_pull", Choices: behindMirror, Setup: ownImages,
+			Recipe: `oci_pull("` + ownImage + `")`,
+		},
+		{
+			Name: "an image that no mirror has", Kind: "oci_pull", Choices: behindMirror,
+			Recipe: `oci_pull("docker.io/library/alpine:3.22")`,
+		},
+		{
 			Name: "an image whose tag is looked up each time", Kind: "oci_pull",
 			Recipe: `oci_pull("valkey/valkey:8-bookworm", policy = "always")`,
 		},

@@ -22,6 +22,18 @@ const (
 	mirrored = mirror + "/library/own:1"
 )
 
+var behindMirror = engine.Choices{Mirrors: map[string]string{"docker.io": mirror}}
+
+// ownImages puts an image into the registry and into its mirror.
+func ownImages(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	for _, ref := range []string{ownImage, mirrored} {
+		if _, err := l.AddImage(ref, lab.ImageSpec{Cmd: []string{"/bin/sh"}, Base: "alpine"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // mirrorPlan compares a recipe that pulls an image with a lab whose owner has
 // chosen a mirror.
 func (b *bench) mirrorPlan(image string) (*engine.Plan, error) {
@@ -30,7 +42,7 @@ func (b *bench) mirrorPlan(image string) (*engine.Plan, error) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	facts, err := pve.ParseFacts(a, engine.Choices{Mirrors: map[string]string{"docker.io": mirror}})
+	facts, err := pve.ParseFacts(a, behindMirror)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -16,14 +16,18 @@ import (
 	"github.com/tengil/tengil/engine/sshhost"
 )
 
-// completeRecipe offers the recipes of the catalog, and files that end in .star.
-func (s *session) completeRecipe(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+// completeRecipe offers the recipes of the catalog, and files that end in .star;
+// to run also in .plan, as files of plans may.
+func (s *session) completeRecipe(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	names, err := catalogNames()
 	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, word) })
 	if err != nil || len(names) == 0 {
+		if cmd.Name() == "run" {
+			return []string{"star", "plan"}, cobra.ShellCompDirectiveFilterFileExt
+		}
 		return []string{"star"}, cobra.ShellCompDirectiveFilterFileExt
 	}
 	return names, cobra.ShellCompDirectiveDefault

@@ -26,9 +26,18 @@ var exitMeanings = []struct {
 }{
 	{exitDone, "What was asked for is done, or is so already."},
 	{exitFailed, "Something failed, or the answer to a question was no."},
-	{exitUsage, "The command line cannot be right; nothing was done."},
+	{exitUsage, "The command line cannot be right, names and values of options included; nothing was done."},
 	{exitChanges, "tg plan --exit-code: there is something to do."},
 	{exitInterrupted, "Interrupted by Ctrl-C or SIGTERM."},
+}
+
+// exitText lists them for the help.
+func exitText() string {
+	text := "\nExit status:\n"
+	for _, e := range exitMeanings {
+		text += fmt.Sprintf("  %-4d %s\n", e.status, e.means)
+	}
+	return text
 }
 
 // A usageError is a command line that cannot be right.

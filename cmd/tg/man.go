@@ -113,7 +113,7 @@ func manPage(cmd *cobra.Command) []byte {
 	r.WriteString(".B ")
 	r.line(cmd.UseLine())
 	r.section("DESCRIPTION")
-	r.text(cmp.Or(cmd.Long, cmd.Short+"."))
+	r.text(strings.TrimSuffix(cmp.Or(cmd.Long, cmd.Short+"."), exitText())) // which has a section of its own
 	r.flags("OPTIONS", cmd.NonInheritedFlags())
 	r.flags("OPTIONS OF ALL COMMANDS", cmd.InheritedFlags())
 	if cmd.Example != "" {

@@ -50,7 +50,7 @@ func (s *session) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "tg",
 		Short:         "Deploy applications on Proxmox VE from recipes",
-		Long:          about,
+		Long:          about + exitText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          group,
