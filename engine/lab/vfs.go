@@ -152,6 +152,9 @@ func renamed(err error, op, name string) error {
 // open opens a file of the node as open(2) would; errors are *fs.PathError with
 // the node's path.
 func (n *node) open(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	if name == os.DevNull {
+		return os.OpenFile(os.DevNull, flag&^(os.O_CREATE|os.O_EXCL|os.O_TRUNC), 0)
+	}
 	to, err := n.resolve(name, true)
 	if err != nil {
 		return nil, err
@@ -238,6 +241,9 @@ func (n *node) touch(name string) error {
 
 // stat describes a file of the node, following links.
 func (n *node) stat(name string) (fs.FileInfo, error) {
+	if fi, err := n.lstat(name); err == nil && fi.Mode()&fs.ModeSymlink == 0 {
+		return fi, nil
+	}
 	to, err := n.resolve(name, true)
 	if err != nil {
 		return nil, err
