@@ -22,6 +22,7 @@ type unpacking struct {
 	shown string
 	// limit is how many bytes of files fit; 0 is no limit.
 	limit int64
+	full  bool // none fits, whatever limit says
 	// own is told whose each entry is, with ids as in the container. name is
 	// relative to dir and clean.
 	own func(name string, o owner)
@@ -191,7 +192,7 @@ func (x *extractor) link(h *tar.Header) error {
 }
 
 func (x *extractor) writeFile(h *tar.Header, content io.Reader) error {
-	if x.written += h.Size; x.limit > 0 && x.written > x.limit {
+	if x.written += h.Size; x.limit > 0 && x.written > x.limit || x.full && h.Size > 0 {
 		return syscall.ENOSPC
 	}
 	f, err := x.root.OpenFile(h.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

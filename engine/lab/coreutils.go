@@ -42,6 +42,10 @@ func (p *proc) use(name string) (io.ReadCloser, error) {
 	if name == "-" || name == "/dev/stdin" {
 		return io.NopCloser(p.stdin), nil
 	}
+	fault, err := p.node.opens(p.ctx, Reads, p.abs(name))
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+	}
 	f, err := p.node.open(p.abs(name), os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
@@ -49,15 +53,18 @@ func (p *proc) use(name string) (io.ReadCloser, error) {
 	if fi, err := f.Stat(); err == nil && fi.IsDir() {
 		return nil, errors.Join(&fs.PathError{Op: "read", Path: name, Err: syscall.EISDIR}, f.Close())
 	}
-	return f, nil
+	return fault.spoil(f), nil
 }
 
 // create opens a file to write it anew. The caller must close it.
-func (p *proc) create(name string, flag int) (*os.File, error) {
+func (p *proc) create(name string, flag int) (*written, error) {
+	if _, err := p.node.opens(p.ctx, Writes, p.abs(name)); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
 	if err := p.node.mayWrite(p.abs(name)); err != nil {
 		return nil, err
 	}
-	return p.node.open(p.abs(name), os.O_WRONLY|os.O_CREATE|flag, 0o666&^maskOf(p.ctx).get())
+	return p.node.create(p.abs(name), flag, 0o666&^maskOf(p.ctx).get())
 }
 
 // buffers are used for copying, as programs are many and short.

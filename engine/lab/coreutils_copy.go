@@ -19,6 +19,9 @@ func (n *node) stamp(name string) error {
 	if err != nil {
 		return err
 	}
+	if err := n.mayChange(name); err != nil {
+		return &fs.PathError{Op: "utimensat", Path: name, Err: err}
+	}
 	now := time.Now()
 	return renamed(os.Chtimes(to, now, now), "utimensat", name)
 }

@@ -54,6 +54,9 @@ func (n *node) remove(name string, oneFS bool) error {
 	n.mu.Lock()
 	_, bound := n.state.Mounts[at]
 	n.mu.Unlock()
+	if err := n.mayChange(at); err != nil {
+		return &fs.PathError{Op: "unlink", Path: name, Err: err}
+	}
 	if bound { // the lab's own link, in place of a mounted directory
 		return &fs.PathError{Op: "unlink", Path: name, Err: syscall.EBUSY}
 	}
@@ -192,6 +195,9 @@ func (n *node) mkdir(name string, mode fs.FileMode, parents bool) error {
 			return err
 		}
 	}
+	if _, err := n.fill(at, dirSize); err != nil {
+		return &fs.PathError{Op: "mkdir", Path: name, Err: err}
+	}
 	err = os.Mkdir(n.host(at), 0o755)
 	if parents && errors.Is(err, fs.ErrExist) {
 		return nil // another mkdir -p was faster, which is just as well
@@ -218,7 +224,7 @@ func touchProgram(p *proc) int {
 			if o.has("c") || o.has("no-create") {
 				continue
 			}
-			var f *os.File
+			var f *written
 			if f, err = p.create(name, 0); err == nil {
 				err = f.Close()
 			}

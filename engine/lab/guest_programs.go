@@ -19,6 +19,7 @@ func guestPrograms() map[string]program {
 		"lxc-info":    lxcInfo,
 		"curl":        curl,
 		HealthProgram: healthProgram,
+		FaultProgram:  faultProgram,
 	}
 }
 

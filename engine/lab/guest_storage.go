@@ -197,6 +197,9 @@ func (n *node) volumeExists(v volume) bool {
 
 func (n *node) makeVolume(v volume, size int64) error {
 	if v.dataset == "" {
+		if _, err := n.fill(v.file, dirSize); err != nil { // inferred: mkfs.ext4 fails
+			return dief(255, "unable to create image: %s", strerror(err))
+		}
 		if err := n.writeFile(v.file, nil, 0o640); err != nil {
 			return err
 		}

@@ -51,6 +51,8 @@ type Lab struct {
 	server *server
 	close  func() error
 
+	reboots sync.WaitGroup // that programs of the node have asked for
+
 	mu       sync.Mutex
 	endpoint Endpoint
 }
@@ -111,6 +113,13 @@ func open(ctx context.Context, dir string, o Options) (*Lab, error) {
 	l.endpoint.Term = o.Term
 	l.server = newServer(n, keys, ln, o.Latency)
 	n.cut = func() { l.server.cut() }
+	n.reboot = func() {
+		l.reboots.Go(func() {
+			if err := l.PowerCut(); err != nil {
+				n.log.Error("reboot", "err", err)
+			}
+		})
+	}
 	l.close = sync.OnceValue(l.shut)
 	n.saveLate(true)
 	if err := l.endpoint.write(dir); err != nil {
@@ -139,6 +148,9 @@ func newNode(dir string, o Options) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := n.troubles.load(n.conditionsFile()); err != nil {
+		return nil, err
+	}
 	n.programs = programs()
 	n.save()
 	return n, nil
@@ -149,6 +161,7 @@ func newNode(dir string, o Options) (*node, error) {
 func (l *Lab) Close() error { return l.close() }
 
 func (l *Lab) shut() error {
+	l.reboots.Wait()
 	err := l.server.close()
 	l.node.life.finish()
 	l.node.background.Wait()

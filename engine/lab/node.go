@@ -31,14 +31,16 @@ type node struct {
 	saver    saver
 	settings sync.Mutex // held while a file beside the state is changed
 
-	plain  plainPaths
-	locks  lockTable
-	faults faultTable
-	delay  func(argv []string) time.Duration // nil for none
-	log    *slog.Logger
-	record recorder
+	plain    plainPaths
+	troubles troubleTable
+	locks    lockTable
+	faults   faultTable
+	delay    func(argv []string) time.Duration // nil for none
+	log      *slog.Logger
+	record   recorder
 	// cut drops every connection to the node.
-	cut func()
+	cut    func()
+	reboot func() // takes the power away and gives it back
 
 	// life ends when the lab closes or its power is cut; what outlives its session
 	// (units, containers) hangs on it and is counted by background.
@@ -154,15 +156,18 @@ func (p *proc) run(main program) int {
 	if !p.delay() {
 		return exitKilled
 	}
-	f := p.node.faults.take(p.argv)
-	if f != nil && f.When == Before {
+	f := p.node.due(p.ctx, Programs, p.argv...)
+	if f != nil && (f.When == Before || f.spoils()) {
 		if exit, ended := p.fire(f); ended {
 			return exit
 		}
-		f = nil
+	} else {
+		p.fault = f
 	}
-	p.fault = f
-	exit := main(p)
+	exit := spoiled(f, p.stdout, func(stdout io.Writer) int {
+		p.stdout = stdout
+		return main(p)
+	})
 	if p.fault != nil { // After, or During in a program without a checkpoint
 		if status, ended := p.fire(p.fault); ended {
 			return status

@@ -21,6 +21,9 @@ func pct(p *proc) int {
 		return 255
 	}
 	cmd.usage = usageOf(name)
+	if p.node.noQuorum() {
+		cmd.run = withoutQuorum(name, cmd.run)
+	}
 	return cmd.cli(p, "pct "+name, p.argv[2:])
 }
 

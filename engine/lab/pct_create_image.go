@@ -74,16 +74,27 @@ func (cr *creation) unpackImage(a *ociArchive) error {
 	if err := cr.checkRootOwner(a); err != nil {
 		return err
 	}
+	limit := cr.rootLimit()
+	left, limited := cr.node.room(root)
+	if limited && (limit == 0 || left < limit) {
+		limit = left
+	}
 	defer cr.task.fork()()
 	err = a.unpack(unpacking{
 		dir:   dir,
+		full:  limited && left == 0,
 		shown: lxcRoot(cr.id),
-		limit: cr.rootLimit(),
+		limit: limit,
 		own:   func(name string, o owner) { cr.ownEntry(root, name, o) },
 		step:  cr.checkpoint,
 	})
 	if err != nil {
 		return atLine(err, 680)
+	}
+	if limited {
+		if _, err := cr.node.fill(root, treeSize(dir)); err != nil {
+			return err
+		}
 	}
 	if err := cr.checkpoint(); err != nil {
 		return err

@@ -67,7 +67,7 @@ func readOnly(argv []string) bool {
 	switch name {
 	case "cat", "ls", "stat", "readlink", "realpath", "head", "tail", "wc", "sha256sum", "uname", "hostname", "id",
 		"nproc", "date", "timedatectl", "sleep", "true", "false", "mountpoint", "sync", "dpkg-query", "dpkg", "pveversion",
-		"base64", "lxc-info", "grep", HealthProgram, "find", "journalctl", "echo", "printf", "test", "[", "pwd", "umask", "zpool",
+		"base64", "lxc-info", "grep", HealthProgram, FaultProgram, "find", "journalctl", "echo", "printf", "test", "[", "pwd", "umask", "zpool",
 		"sh", "dash", "bash", "env", "setsid", "nohup", "flock":
 		return true
 	case "mktemp", "rm", "mkdir", "touch", "chmod":

@@ -24,11 +24,13 @@ type registries struct {
 	// real, if set, serves the hosts and repositories that have no images here.
 	real http.RoundTripper
 	log  *slog.Logger
+	// troubles are the conditions of the node, among them those of registries.
+	troubles func() []Condition
 }
 
 // registries returns the registries that the node can reach.
 func (n *node) registries() *registries {
-	r := &registries{dir: filepath.Join(n.dir, "registry"), log: n.log}
+	r := &registries{dir: filepath.Join(n.dir, "registry"), log: n.log, troubles: n.troubles.all}
 	if n.pull {
 		r.real = http.DefaultTransport
 	}
@@ -102,6 +104,11 @@ func (r *registries) RoundTrip(req *http.Request) (*http.Response, error) {
 		host = "docker.io"
 	}
 	repo := requestedRepo(host, req.URL.Path)
+	return troubled(r.troubles(), host, repo, req, func() (*http.Response, error) { return r.answer(host, repo, req) })
+}
+
+// answer answers a request to a registry with which nothing is wrong.
+func (r *registries) answer(host string, repo dockerRepo, req *http.Request) (*http.Response, error) {
 	if r.real != nil && !r.holds(repo) {
 		resp, err := r.real.RoundTrip(req)
 		if err == nil || repo.path != "" || !r.holdsHost(host) {

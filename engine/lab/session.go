@@ -98,7 +98,7 @@ func (s *session) run(command string) {
 		c.node.log.Error("pipe for a session", "err", err)
 		return
 	}
-	exit := c.node.shell(s.ctx, shellBash, []string{command}, rootEnv(), rootHome, in, out, errs)
+	exit := s.request(command, in, out, errs)
 	done()
 	out.wait()
 	errs.wait()
@@ -119,6 +119,26 @@ func (s *session) run(command string) {
 		s.reply("exit-status", ssh.Marshal(struct{ Status uint32 }{uint32(exit)}))
 	}
 	_ = s.ch.Close() // the client may have closed it
+}
+
+// request runs a command line with the faults that are set for requests.
+func (s *session) request(command string, in io.Reader, out, errs io.Writer) int {
+	n := s.conn.node
+	f := n.due(s.ctx, Requests, command)
+	if f != nil && (f.When == Before || f.spoils()) {
+		if exit, ended := n.strike(s.ctx, f, errs); ended {
+			return exit
+		}
+	}
+	exit := spoiled(f, out, func(out io.Writer) int {
+		return n.shell(s.ctx, shellBash, []string{command}, rootEnv(), rootHome, in, out, errs)
+	})
+	if f != nil && f.When != Before && !f.spoils() {
+		if status, ended := n.strike(s.ctx, f, errs); ended {
+			return status
+		}
+	}
+	return exit
 }
 
 func (s *session) reply(kind string, payload []byte) {

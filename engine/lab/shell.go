@@ -162,13 +162,22 @@ func (s *shell) said(hc interp.HandlerContext, name string, err error) error {
 func (s *shell) open(ctx context.Context, name string, flag int, perm fs.FileMode) (io.ReadWriteCloser, error) {
 	hc := interp.HandlerCtx(ctx)
 	abs := absolute(hc.Dir, name)
+	of := Reads
 	if flag&(os.O_WRONLY|os.O_RDWR) != 0 {
+		of = Writes
 		perm = 0o666 &^ s.get()
 		s.node.record.add([]string{">", abs}, 0, !scratch(abs))
+	}
+	_, err := s.node.opens(ctx, of, abs)
+	if err != nil {
+		return nil, s.said(hc, name, err)
 	}
 	f, err := s.node.open(abs, flag, perm)
 	if err != nil {
 		return nil, s.said(hc, name, err)
+	}
+	if of == Writes && s.node.troubles.any() {
+		return s.node.written(f, abs), nil
 	}
 	return f, nil
 }

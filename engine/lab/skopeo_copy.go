@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"path"
 	"strings"
 )
@@ -121,6 +123,20 @@ func (s *skopeoRun) copyLayer(l layoutDir, img *image, digest string) error {
 	var mismatch *digestError
 	if errors.As(err, &mismatch) {
 		return fmt.Errorf("writing blob: happened during read: %w", mismatch)
+	}
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return fmt.Errorf("writing blob: %w", err)
+	}
+	return readingBlob(err)
+}
+
+// readingBlob words the end of a connection in the middle of a blob; it is
+// inferred from that of a wrong digest.
+func readingBlob(err error) error {
+	var broken *net.OpError
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &broken) {
+		return fmt.Errorf("writing blob: happened during read: %w", err)
 	}
 	return err
 }

@@ -112,7 +112,7 @@ func (l layoutDir) putBlob(ctx context.Context, digest string, from io.Reader) e
 	if err := l.node.mkdirAll(path.Dir(name)); err != nil {
 		return err
 	}
-	f, err := l.node.open(name+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := l.node.create(name+".part", os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (l layoutDir) writeTar(file string, step func() error) (err error) {
 	if err != nil {
 		return err
 	}
-	out, err := l.node.open(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	out, err := l.node.create(file, os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}

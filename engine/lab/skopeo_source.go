@@ -88,6 +88,8 @@ func (s *skopeoRun) dockerSource(repo dockerRepo, ref, prefix string) (*dockerSo
 	}
 	return &dockerSource{repo: r, shown: repo, ref: ref, reg: s.reg, auth: auth, options: []remote.Option{
 		remote.WithTransport(s.reg), remote.WithAuth(auth), remote.WithContext(s.ctx),
+		// skopeo does not try again unless it is told to (--retry-times).
+		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), remote.WithRetryStatusCodes(),
 	}}, nil
 }
 
@@ -110,7 +112,11 @@ func (s *skopeoRun) ping(host string, verify bool) error {
 		}
 		var resp *http.Response
 		if resp, err = client.Do(req); err == nil {
-			return resp.Body.Close()
+			if err = resp.Body.Close(); err != nil || resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusUnauthorized {
+				return err
+			}
+			err = fmt.Errorf("received unexpected HTTP status: %s", resp.Status)
+			break
 		}
 	}
 	if s.ctx.Err() != nil {
@@ -151,6 +157,8 @@ func (d *dockerSource) readError(ctx context.Context, ref string, err error) err
 	doing := fmt.Sprintf("reading manifest %s in %s", ref, d.shown)
 	var answer *transport.Error
 	switch {
+	case isDigest(ref) && strings.Contains(err.Error(), "does not match requested digest"):
+		return fmt.Errorf("%s: Manifest does not match provided manifest digest %s", doing, ref)
 	case !errors.As(err, &answer):
 		return fmt.Errorf("%s: %w", doing, err)
 	case answer.StatusCode == http.StatusNotFound:
@@ -159,7 +167,7 @@ func (d *dockerSource) readError(ctx context.Context, ref string, err error) err
 		return fmt.Errorf("%s: unauthorized: authentication required", doing)
 	case len(answer.Errors) > 0:
 		e := answer.Errors[0]
-		return fmt.Errorf("%s: %s: %s", doing, strings.ToLower(strings.ReplaceAll(string(e.Code), "_", " ")), e.Message)
+		return fmt.Errorf("%s: %s: %s", doing, knownCode(string(e.Code)), e.Message)
 	}
 	return fmt.Errorf("%s: received unexpected HTTP status: %d %s", doing, answer.StatusCode, http.StatusText(answer.StatusCode))
 }
@@ -241,7 +249,7 @@ func (s *skopeoRun) choose(src imageSource) (*image, error) {
 		return nil, fmt.Errorf("unsupported manifest type %q", raw.mediaType)
 	}
 	img.configBlob, err = img.readBlob(s.ctx, m.Config.Digest)
-	return img, err
+	return img, readingBlob(err)
 }
 
 // A choiceError says that an index has nothing for the platform. inspect and

@@ -124,6 +124,9 @@ func (p *plainPaths) forget() {
 // resolved.
 func (n *node) symlink(target, at string) error {
 	defer n.plain.forget()
+	if err := n.mayChange(at); err != nil {
+		return &fs.PathError{Op: "symlink", Path: at, Err: err}
+	}
 	return os.Symlink(target, n.host(at))
 }
 
@@ -161,6 +164,11 @@ func (n *node) open(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	}
 	if to == "/proc/self/mounts" {
 		to = mountsPath
+	}
+	if flag&(os.O_WRONLY|os.O_RDWR) != 0 {
+		if err := n.mayChange(to); err != nil {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
 	}
 	if flag&os.O_CREATE != 0 && inPmxcfs(to) {
 		perm = 0o640
@@ -206,6 +214,9 @@ func (n *node) writeFile(name string, data []byte, perm fs.FileMode) error {
 	}
 	if err := n.mkdirAll(path.Dir(to)); err != nil {
 		return err
+	}
+	if got, err := n.fill(to, len(data)); got < len(data) {
+		return &fs.PathError{Op: "write", Path: name, Err: err}
 	}
 	if err := replaceFile(n.host(to), data, perm|0o600); err != nil {
 		return renamed(err, "open", name)
@@ -303,6 +314,11 @@ func (n *node) rename(from, to string) error {
 	to2, err := n.resolve(to, false)
 	if err != nil {
 		return err
+	}
+	for _, at := range []string{from2, to2} {
+		if err := n.mayChange(at); err != nil {
+			return &fs.PathError{Op: "rename", Path: from, Err: err}
+		}
 	}
 	fi, err := os.Lstat(n.host(from2))
 	if err != nil {

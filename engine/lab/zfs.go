@@ -91,6 +91,9 @@ func (n *node) createFS(name string, props map[string]string, o createOptions) e
 	if err := n.needParent(name, o.parents); err != nil {
 		return err
 	}
+	if err := n.mayMake("create", name); err != nil {
+		return err
+	}
 	z.Datasets[name] = z.born(name, clean)
 	if z.inherits(name, "canmount") != "on" || o.noMount {
 		return nil
@@ -151,6 +154,9 @@ func (n *node) destroyDataset(name string) error {
 	}
 	if d.Mounted && n.mountedTwice(d) {
 		return zfsErrorf("cannot destroy '%s': dataset is busy", name)
+	}
+	if err := n.mayMake("destroy", name); err != nil {
+		return err
 	}
 	at := d.Where
 	if err := n.unmountFS(name); err != nil {

@@ -229,6 +229,11 @@ func (n *node) setProps(name string, props map[string]string) error {
 	if err != nil {
 		return &zfsError{fmt.Sprintf("cannot set property for '%s': %v", name, err), 255}
 	}
+	for _, c := range n.troubles.all() {
+		if c.Kind == ReadOnly && c.Area.Dataset != "" && within(name, c.Area.Dataset) {
+			return zfsErrorf("cannot set property for '%s': pool is read-only", name)
+		}
+	}
 	_, moves := clean["mountpoint"]
 	_, can := clean["canmount"]
 	if !moves && !can {
