@@ -104,7 +104,7 @@ func (n *node) mayMake(doing, name string) error {
 		case c.Area.Dataset == "" || !within(name, c.Area.Dataset):
 		case c.Kind == ReadOnly:
 			return zfsErrorf("cannot %s '%s': pool is read-only", doing, name)
-		case c.Kind == DiskFull && doing == "create" && c.Free < dirSize:
+		case c.Kind == DiskFull && doing == "create" && c.Free == 0:
 			return zfsErrorf("cannot create '%s': out of space", name)
 		}
 	}
@@ -149,6 +149,9 @@ func (w *written) Write(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// WriteString is Write, not that of the file.
+func (w *written) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
 
 // ReadFrom copies by way of Write.
 func (w *written) ReadFrom(r io.Reader) (int64, error) { return pour(struct{ io.Writer }{w}, r) }

@@ -76,7 +76,7 @@ func messages() []message {
 		{`level=fatal .*(toomanyrequests|too many requests|StatusCode: 429|status code 429|429 Too Many)`, ErrRegistry, true},
 		{`level=fatal .*(HTTP status: 5\d\d|status code 5\d\d|StatusCode: 5\d\d|\b50[0234] [A-Z])`, ErrRegistry, true},
 		{`level=fatal .*(unauthorized|authentication required|access to the resource is denied|status code 40[13])`, ErrDenied, false},
-		{`level=fatal .*(i/o timeout|TLS handshake timeout|connection reset by peer|connection refused|blob .*unexpected EOF|docker://.*unexpected EOF|no such host|server misbehaving|deadline exceeded|network is unreachable)`, ErrRegistry, true},
+		{`level=fatal .*(i/o timeout|TLS handshake timeout|connection reset by peer|connection refused|blob[: ].*unexpected EOF|docker://.*unexpected EOF|no such host|server misbehaving|deadline exceeded|network is unreachable)`, ErrRegistry, true},
 	}
 }
 
