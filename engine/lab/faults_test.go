@@ -27,8 +27,8 @@ func TestFaultsSpoilOutput(t *testing.T) {
 		{"cut off", Fault{Do: Truncate, Bytes: 7}, outcome{Stdout: whole[:7]}},
 		{"longer than what there is", Fault{Do: Truncate, Bytes: 1 << 20}, outcome{Stdout: whole}},
 		{"of another kind", Fault{Do: Replace, Text: "{\"a\":"}, outcome{Stdout: "{\"a\":"}},
-		{"waited for", Fault{Do: Wait, Delay: time.Millisecond}, outcome{Stdout: whole}},
-		{"waited for, then failed", Fault{Delay: time.Millisecond, Exit: 3, Stderr: "no\n"}, outcome{Exit: 3, Stderr: "no\n"}},
+		{"waited for", Fault{Do: Pause, For: time.Millisecond}, outcome{Stdout: whole}},
+		{"waited for, then failed", Fault{For: time.Millisecond, Exit: 3, Stderr: "no\n"}, outcome{Exit: 3, Stderr: "no\n"}},
 	}
 	for _, tt := range tests {
 		tt.fault.Prefix = []string{"zfs", "list"}
