@@ -100,7 +100,7 @@ func (s *session) apply(ctx context.Context, host *node, j job) error {
 	if j.record != nil {
 		j.record.Secrets = madeSecrets(p, nil)
 	}
-	if err := remember(ctx, host, j.record); err != nil {
+	if err := remember(ctx, host, j.record, record.RunBegins, s.who()); err != nil {
 		return err
 	}
 
@@ -117,8 +117,12 @@ func (s *session) apply(ctx context.Context, host *node, j job) error {
 		j.record.Outputs = plainOutputs(sum.Outputs)
 		j.record.Secrets = madeSecrets(p, sum.Outcomes)
 		j.record.Unfinished = runErr != nil
+		end := record.RunEnds
+		if runErr != nil {
+			end = record.RunFails
+		}
 		// What was done is remembered also when the rest was called off.
-		if err := remember(context.WithoutCancel(ctx), host, j.record); err != nil {
+		if err := remember(context.WithoutCancel(ctx), host, j.record, end, s.who()); err != nil {
 			runErr = errors.Join(runErr, err)
 		}
 	}
@@ -169,13 +173,14 @@ func (s *session) who() string {
 	return user + "@" + machine
 }
 
-// remember writes the app's record; r nil is nothing to remember.
-func remember(ctx context.Context, host engine.Host, r *record.Record) error {
+// remember writes the app's record; said goes into the log beside it: how far whose
+// run is. r nil is nothing to remember.
+func remember(ctx context.Context, host engine.Host, r *record.Record, said ...string) error {
 	if r == nil {
 		return nil
 	}
 	f := r.File()
-	f.Audit = &engine.Audit{Time: time.Now().UTC(), App: r.App, Argv: []string{"write", f.Name}}
+	f.Audit = &engine.Audit{Time: time.Now().UTC(), App: r.App, Argv: append([]string{"write", f.Name}, said...)}
 	if err := host.WriteFile(ctx, f); err != nil {
 		return fmt.Errorf("write the record of %s on %s: %w", r.App, host.Name(), err)
 	}

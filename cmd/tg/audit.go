@@ -58,11 +58,11 @@ func (s *session) audit(ctx context.Context, app string, f auditFlags) error {
 		return err
 	}
 	defer host.Close()
-	answers, err := host.Batch(ctx, record.AuditAsks())
+	answers, err := host.Batch(ctx, record.AuditAsks(record.AuditTail))
 	if err != nil {
 		return err
 	}
-	trail, err := record.AuditTrail(answers)
+	trail, err := record.AuditTrail(answers, record.AuditTail)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (s *session) root() *cobra.Command {
 	}
 	add("apps", s.runCmd(), s.planCmd(), s.destroyCmd(), s.psCmd(), s.showCmd(), s.execCmd(), s.shellCmd(), s.cpCmd(),
 		s.startCmd(), s.stopCmd(), s.restartCmd(),
-		s.auditCmd(),
+		s.auditCmd(), s.eventsCmd(),
 		s.openURLCmd(),
 	)
 	add("recipes", s.recipesCmd(), s.graphCmd(), s.docsCmd(), s.fmtCmd())

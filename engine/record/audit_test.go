@@ -36,11 +36,11 @@ func TestAuditTrail(t *testing.T) {
 		{"a long log is seen from its end", long[1:], lines(7, 9), "101", 1, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			asks := record.AuditAsks()
+			asks := record.AuditAsks(record.AuditTail)
 			got, err := record.AuditTrail(engine.NewAnswers(map[string]engine.Answer{
 				asks[0].Key(): {Result: engine.Result{Stdout: []byte(tt.log)}},
 				asks[1].Key(): {Result: engine.Result{Stdout: []byte(tt.older)}},
-			}))
+			}), record.AuditTail)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,14 +58,14 @@ func TestAuditTrail(t *testing.T) {
 var missing = engine.Answer{Err: &engine.ExitError{Exit: 1, Stderr: []byte("tail: cannot open 'x' for reading: No such file or directory\n")}}
 
 func TestALogThatCannotBeReadIsNoEmptyLog(t *testing.T) {
-	asks := record.AuditAsks()
+	asks := record.AuditAsks(record.AuditTail)
 	denied := engine.Answer{Err: &engine.ExitError{Exit: 1, Stderr: []byte("tail: cannot open 'x' for reading: Permission denied\n")}}
 	for _, tt := range []struct {
 		name string
 		ans  engine.Answer
 		fail bool
 	}{{"missing", missing, false}, {"not readable", denied, true}} {
-		_, err := record.AuditTrail(engine.NewAnswers(map[string]engine.Answer{asks[0].Key(): tt.ans, asks[1].Key(): missing}))
+		_, err := record.AuditTrail(engine.NewAnswers(map[string]engine.Answer{asks[0].Key(): tt.ans, asks[1].Key(): missing}), record.AuditTail)
 		if (err != nil) != tt.fail {
 			t.Errorf("%s: got error %v, wanted one: %v", tt.name, err, tt.fail)
 		}
@@ -75,10 +75,10 @@ func TestALogThatCannotBeReadIsNoEmptyLog(t *testing.T) {
 func FuzzAuditTrail(f *testing.F) {
 	f.Add([]byte(fmt.Sprintf(auditLine, 1, 1) + "{\n"))
 	f.Fuzz(func(t *testing.T, log []byte) {
-		asks := record.AuditAsks()
+		asks := record.AuditAsks(record.AuditTail)
 		trail, err := record.AuditTrail(engine.NewAnswers(map[string]engine.Answer{
 			asks[0].Key(): {Result: engine.Result{Stdout: log}}, asks[1].Key(): missing,
-		}))
+		}), record.AuditTail)
 		if err != nil {
 			t.Fatal(err)
 		}
