@@ -223,6 +223,7 @@ func (w *eventWatch) runs(t record.Trail) []happening {
 func (w *eventWatch) tasks(tasks []pve.Task, guests *pct.Guests) []happening {
 	var out []happening
 	owner := map[int]*life{}
+	slices.Reverse(tasks) // times are in whole seconds, so that their order counts
 	slices.SortStableFunc(tasks, func(a, b pve.Task) int { return cmp.Or(a.ID-b.ID, a.Start.Compare(b.Start)) })
 	last := map[int]int{} // where the present life of an id begins
 	for i, t := range tasks {
@@ -253,14 +254,17 @@ func (w *eventWatch) tasks(tasks []pve.Task, guests *pct.Guests) []happening {
 	return out
 }
 
-// born returns the container that tengil made by a task; nil if it was not tengil.
+// born returns the container that tengil made by a task, which is the one that the
+// log tells of nearest in time; nil if it was not tengil.
 func (w *eventWatch) born(t pve.Task) *life {
+	var nearest *life
+	least := skew
 	for _, l := range w.lives[strconv.Itoa(t.ID)] {
-		if l.from.Sub(t.Start).Abs() < skew {
-			return &l
+		if far := l.from.Sub(t.Start).Abs(); far < least {
+			nearest, least = &l, far
 		}
 	}
-	return nil
+	return nearest
 }
 
 // bears reports whether a task gives an id to a new guest.
