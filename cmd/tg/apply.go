@@ -88,8 +88,8 @@ func (s *session) apply(ctx context.Context, host *node, j job) error {
 	if err != nil {
 		return err
 	}
-	if !plan.Same(p, j.shown) {
-		return engine.WithHint(fmt.Errorf("%s changed after the plan was shown; nothing was done", host.Name()),
+	if difference := plan.Difference(j.shown, p); difference != "" {
+		return engine.WithHint(fmt.Errorf("%s changed after the plan was shown; nothing was done: %s", host.Name(), difference),
 			"look at the new plan:\n    "+j.typed)
 	}
 	if j.forget {

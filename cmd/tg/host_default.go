@@ -42,10 +42,14 @@ func (s *session) hostDefault(name string) error {
 		c.Default = name
 		return nil
 	})
-	if err == nil {
-		s.printf("the default is %s\n", name)
+	if err != nil {
+		return err
 	}
-	return err
+	if s.json() {
+		return s.tellDefault()
+	}
+	s.printf("the default is %s\n", name)
+	return nil
 }
 
 // tellDefault says which host is the default.

@@ -29,6 +29,12 @@ func (s *session) hostRemove(name string) error {
 	if err != nil {
 		return err
 	}
+	if s.json() {
+		return s.term.JSON(struct {
+			Removed    string `json:"removed"`
+			WasDefault bool   `json:"was_default"`
+		}{name, wasDefault})
+	}
 	if wasDefault {
 		s.printf("%s is removed; there is no default any more\n", name)
 		return nil

@@ -8,10 +8,13 @@ import (
 	"github.com/tengil/tengil/engine"
 )
 
-// Difference compares the plan of a file with one made now. It returns "" if both
-// would do the same, else the first difference in words: the step, the field,
-// what was planned and what would be done now. How what is removed is at the
-// moment, its size for example, does not count.
+// Difference compares a plan with one made later. It returns "" if both would do
+// the same, else the first difference in words: the step, the field, what was
+// planned and what would be done now. How what is removed is at the moment, its
+// size for example, does not count.
+func Difference(planned, now *engine.Plan) string { return difference(viewOf(planned), viewOf(now)) }
+
+// Difference compares the plan of the file with one made now.
 func (f *File) Difference(now *engine.Plan) (string, error) {
 	var planned view
 	if err := json.Unmarshal(f.Plan, &planned); err != nil {

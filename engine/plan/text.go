@@ -3,7 +3,6 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/tengil/tengil/engine"
@@ -184,19 +183,6 @@ func detail(b *strings.Builder, label, text string) {
 	if text != "" {
 		fmt.Fprintf(b, "        %s: %s\n", label, strings.ReplaceAll(text, "\n", "\n          "))
 	}
-}
-
-// Same reports whether two plans would do the same. How what they remove is at
-// the moment, its size for example, does not count.
-func Same(a, b *engine.Plan) bool { return Text(steady(a)) == Text(steady(b)) }
-
-func steady(p *engine.Plan) *engine.Plan {
-	q := *p
-	q.Orphans = slices.Clone(p.Orphans)
-	for i := range q.Orphans {
-		q.Orphans[i].Now = ""
-	}
-	return &q
 }
 
 func (v *view) summary() string {
