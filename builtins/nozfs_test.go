@@ -178,6 +178,9 @@ func TestNothingStopsAtAContainerThatARunLeftMounted(t *testing.T) {
 		{"a removal", ""},
 	} {
 		for _, stopped := range []bool{true, false} {
+			if testing.Short() && stopped {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s stopped=%v", c.name, stopped), func(t *testing.T) {
 				t.Parallel()
 				b := newDirBench(t)
