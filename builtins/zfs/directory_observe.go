@@ -32,13 +32,13 @@ func mountAsk(dir string) engine.Ask { return engine.AskRun("stat", "-c", "%m", 
 
 func marksAsk() engine.Ask { return engine.AskGlob(record.DirectoryGlob()) }
 
-// availableAsks are the questions that available answers.
-func availableAsks(data string) []engine.Ask {
+// DataDirAsks are the questions whose answers CheckDataDir reads.
+func DataDirAsks(data string) []engine.Ask {
 	return []engine.Ask{dirAsk(data), linkAsk(data), mountAsk(data), engine.AskFile(fstabFile), engine.AskFile(pve.StorageCfgFile)}
 }
 
 func (d directory) Asks(*engine.Answers) []engine.Ask {
-	return append(availableAsks(d.data), marksAsk(), dirAsk(d.path))
+	return append(DataDirAsks(d.data), marksAsk(), dirAsk(d.path))
 }
 
 // Observe fails where the directory for data is not as it has to be: nothing
@@ -62,7 +62,7 @@ func (d directory) Observe(a *engine.Answers) (engine.State, error) {
 			st.other = &m
 		}
 	}
-	if st.mount, err = available(a, d.data); err != nil {
+	if st.mount, err = CheckDataDir(a, d.data); err != nil {
 		return nil, err
 	}
 	if st.mark != nil && st.mark.Mount != st.mount && st.mark.Stage == record.DirMade {
@@ -95,10 +95,10 @@ func parseTop(ans engine.Answer) (top topDir, kind string, err error) {
 	return topDir{f[0], f[1], f[2]}, f[3], nil
 }
 
-// available checks that the directory for data is there, that nobody but root can
+// CheckDataDir checks that the directory for data is there, that nobody but root can
 // change what is in it, and that what should be mounted is. It returns where its
 // file system is mounted.
-func available(a *engine.Answers, data string) (mount string, err error) {
+func CheckDataDir(a *engine.Answers, data string) (mount string, err error) {
 	stat := a.Get(dirAsk(data))
 	if isExit(stat.Err) {
 		if at := expectedMount(a, data); at != "" {

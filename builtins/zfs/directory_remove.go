@@ -68,7 +68,7 @@ const (
 // and that no container has it. The mark tells of the removal until it is done.
 func removeDirectory(ctx context.Context, h engine.Host, m record.Directory) error {
 	data := path.Dir(m.Path)
-	asks := append(availableAsks(data), marksAsk(), dirAsk(m.Path), engine.AskFile(mountsFile), engine.AskGlob(guestGlob))
+	asks := append(DataDirAsks(data), marksAsk(), dirAsk(m.Path), engine.AskFile(mountsFile), engine.AskGlob(guestGlob))
 	a, err := h.Batch(ctx, asks)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func mayRemove(a *engine.Answers, m record.Directory) (gone bool, err error) {
 		return false, fmt.Errorf("what is noted of directory %s has changed meanwhile", m.Path)
 	}
 	data := path.Dir(m.Path)
-	mount, err := available(a, data)
+	mount, err := CheckDataDir(a, data)
 	if err != nil {
 		return false, err
 	}

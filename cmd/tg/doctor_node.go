@@ -20,8 +20,7 @@ import (
 	"github.com/tengil/tengil/engine/sshhost"
 )
 
-// examineNode asks a node twice, the second time about what it said it has, and
-// judges the answers.
+// examineNode asks a node, then about what it said it has, and judges the answers.
 func (s *session) examineNode(ctx context.Context, host *node) []check {
 	asked := time.Now()
 	answers, err := host.Batch(ctx, append(pve.FactAsks(), pve.HealthAsks()...))
@@ -40,7 +39,7 @@ func (s *session) examineNode(ctx context.Context, host *node) []check {
 	}
 	checks = append(checks, quorum(answers), mapped(answers))
 	if facts != nil {
-		checks = append(checks, storages(facts)...)
+		checks = append(checks, storages(ctx, host, facts)...)
 		checks = append(checks, space(ctx, host, facts, answers)...)
 		checks = append(checks, skopeo(facts, answers))
 	}
@@ -131,7 +130,7 @@ func mapped(a *engine.Answers) check {
 }
 
 // storages checks what recipes take by default: a pool, two storages, a bridge.
-func storages(f *engine.Facts) []check {
+func storages(ctx context.Context, host *node, f *engine.Facts) []check {
 	choice := func(name, have, todo, lacks string) check {
 		if have == "" {
 			return problem(name, todo, "%s", lacks)
@@ -139,7 +138,7 @@ func storages(f *engine.Facts) []check {
 		return fine(name, "%s", have)
 	}
 	return []check{
-		pool(f),
+		pool(ctx, host, f),
 		choice("storage", f.Default.Storage, "on the node, let one hold containers:\n    pvesm set local-zfs --content rootdir,images",
 			"no storage takes root file systems (content rootdir)"),
 		choice("templates", f.Default.Templates, "on the node, let one hold them:\n    pvesm set local --content vztmpl,iso,backup",
@@ -149,7 +148,7 @@ func storages(f *engine.Facts) []check {
 	}
 }
 
-func pool(f *engine.Facts) check {
+func pool(ctx context.Context, host *node, f *engine.Facts) check {
 	if f.Default.Pool == "" {
 		return problem("pool", "make one: Datacenter, the node, Disks, ZFS, Create; or name a directory for data in the config file:\n    \"data\": \"/srv/data\"",
 			"the node has no ZFS pool for the data of applications")
@@ -159,7 +158,7 @@ func pool(f *engine.Facts) check {
 			continue
 		}
 		if p.Dir != "" {
-			return fine("pool", "%s, in %s", p.Name, p.Dir)
+			return dataDir(ctx, host, p)
 		}
 		if p.Health != "ONLINE" {
 			return problem("pool", "on the node:\n    zpool status "+p.Name, "%s is %s", p.Name, p.Health)
