@@ -157,3 +157,31 @@ func (s *session) completeHost(*cobra.Command, []string, string) ([]string, cobr
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
+
+// completeAppOrContainer offers the applications, and once one is typed with its
+// slash, its containers.
+func (s *session) completeAppOrContainer(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if strings.Contains(word, "/") {
+		return s.completeContainer(cmd, args, word)
+	}
+	return s.completeApp(cmd, args, word)
+}
+
+// completePlace offers a container with the colon that ends it, else files of this
+// machine.
+func (s *session) completePlace(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names, _ := s.completeContainer(cmd, nil, word)
+	var places []string
+	for _, n := range names {
+		if strings.HasPrefix(n+":", word) && word != "" {
+			places = append(places, n+":")
+		}
+	}
+	if len(places) == 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return places, cobra.ShellCompDirectiveNoSpace
+}

@@ -305,11 +305,3 @@ func spool(r io.Reader) (name string, remove func(), err error) {
 	}
 	return f.Name(), remove, nil
 }
-
-// completePlace offers files of this machine; containers need the colon typed.
-func (s *session) completePlace(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 1 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return nil, cobra.ShellCompDirectiveDefault
-}

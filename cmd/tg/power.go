@@ -17,7 +17,7 @@ func (s *session) turnCmd(turn pct.Turn, cmd *cobra.Command) *cobra.Command {
 	var dependents bool
 	cmd.Use = string(turn) + " APP[/CONTAINER]"
 	cmd.Args = exactly("APP[/CONTAINER]")
-	cmd.ValidArgsFunction = s.completeApp
+	cmd.ValidArgsFunction = s.completeAppOrContainer
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return s.turn(cmd.Context(), turn, args[0], dependents, events)
 	}

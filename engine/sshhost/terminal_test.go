@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/tengil/tengil/engine"
@@ -81,3 +84,23 @@ func TestATerminalIsHungUpWhenTheContextEnds(t *testing.T) {
 type onWrite struct{ do func() }
 
 func (w *onWrite) Write(b []byte) (int, error) { w.do(); return len(b), nil }
+
+func TestATerminalOfThisMachineIsPassedOnAndAudited(t *testing.T) {
+	t.Parallel()
+	log := filepath.Join(t.TempDir(), "log", "audit.log")
+	h := sshhost.Local(sshhost.Options{AuditLog: log})
+	t.Cleanup(func() { h.Close() })
+	var shown bytes.Buffer
+	res, err := h.Run(t.Context(), engine.Cmd{
+		Argv: []string{"sh", "-c", "cat; echo bad >&2; exit 7"}, Stdin: strings.NewReader("in\n"), Stdout: &shown,
+		Terminal: &engine.Terminal{Type: "xterm"}, Audit: &engine.Audit{App: "app", Argv: []string{"sh"}},
+	})
+	var exit *engine.ExitError
+	if !errors.As(err, &exit) || res.Exit != 7 || shown.String() != "in\nbad\n" {
+		t.Errorf("status %d, %v, shown %q", res.Exit, err, shown.String())
+	}
+	line, err := os.ReadFile(log)
+	if err != nil || !strings.Contains(string(line), `"app":"app","argv":["sh"],"exit":7}`) {
+		t.Errorf("logged %q, %v", line, err)
+	}
+}
