@@ -14,21 +14,25 @@ import (
 
 // pvesm is the node's storage tool (src/PVE/CLI/pvesm.pm in pve-storage).
 func pvesm(p *proc) int {
-	commands := map[string]guestCommand{
+	if len(p.argv) < 2 {
+		return p.failf(255, "ERROR: no command specified\nUSAGE: pvesm <COMMAND> [ARGS] [OPTIONS]")
+	}
+	cmd, ok := pvesmCommands()[p.argv[1]]
+	if !ok {
+		return p.failf(255, "ERROR: unknown command 'pvesm %s'\nUSAGE: pvesm <COMMAND> [ARGS] [OPTIONS]", p.argv[1])
+	}
+	return cmd.cli(p, "pvesm "+p.argv[1], p.argv[2:])
+}
+
+// pvesmCommands returns the subcommands that are modelled.
+func pvesmCommands() map[string]guestCommand {
+	return map[string]guestCommand{
 		"path":   {args: []string{"volume"}, usage: "<volume>", run: pvesmPath},
 		"list":   {args: []string{"storage"}, usage: "<storage> [OPTIONS]", options: map[string]optionKind{"content": textOption, "vmid": textOption}, run: pvesmList},
 		"free":   {args: []string{"volume"}, usage: "<volume> [OPTIONS]", options: map[string]optionKind{"delay": textOption, "storage": textOption}, run: pvesmFree},
 		"status": {usage: " [OPTIONS]", options: map[string]optionKind{"storage": textOption, "content": textOption, "enabled": boolOption}, run: pvesmStatus},
 		"alloc":  {args: []string{"storage", "vmid", "filename", "size"}, usage: "<storage> <vmid> <filename> <size> [OPTIONS]", options: map[string]optionKind{"format": textOption}, run: pvesmAlloc},
 	}
-	if len(p.argv) < 2 {
-		return p.failf(255, "ERROR: no command specified\nUSAGE: pvesm <COMMAND> [ARGS] [OPTIONS]")
-	}
-	cmd, ok := commands[p.argv[1]]
-	if !ok {
-		return p.failf(255, "ERROR: unknown command 'pvesm %s'\nUSAGE: pvesm <COMMAND> [ARGS] [OPTIONS]", p.argv[1])
-	}
-	return cmd.cli(p, "pvesm "+p.argv[1], p.argv[2:])
 }
 
 // pvesmPath prints where a volume is, or would be.

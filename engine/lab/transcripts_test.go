@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -83,6 +84,20 @@ func TestTranscripts(t *testing.T) {
 		}
 	})
 	t.Log(summary(all, results))
+	captured := map[string]map[string]bool{}
+	for i, tr := range all {
+		if results[i].ran == nil {
+			return // it was not replayed
+		}
+		number, _, _ := strings.Cut(path.Base(tr.name), "-")
+		for name := range results[i].ran {
+			if captured[name] == nil {
+				captured[name] = map[string]bool{}
+			}
+			captured[name][number] = true
+		}
+	}
+	checkEvidence(t, captured)
 }
 
 // A tally counts the steps of a replayed transcript.
@@ -90,6 +105,7 @@ type tally struct {
 	equal  int
 	left   map[string]int // by class
 	failed int
+	ran    map[string]bool // commands that steps ran which are equal
 }
 
 // summary words how much of the transcripts comes out equal.
@@ -126,8 +142,10 @@ func summary(all []transcript, results []tally) string {
 func replay(t *testing.T, tr transcript, notes stepNotes, left map[int]exception) tally {
 	r := newReplayer(t, tr, notes)
 	defer r.close()
-	sum := tally{left: map[string]int{}}
+	sum := tally{left: map[string]int{}, ran: map[string]bool{}}
+	commands := dispatched()
 	for next := range tr.Steps {
+		before := len(r.record.all())
 		for _, i := range r.step(next) {
 			known, listed := left[i]
 			diff := r.diff(i)
@@ -137,6 +155,11 @@ func replay(t *testing.T, tr transcript, notes stepNotes, left map[int]exception
 				sum.failed++
 			case diff == "":
 				sum.equal++
+				for _, e := range r.record.all()[before:] {
+					if counts(commands, e) {
+						sum.ran[commandOf(e.Argv)] = true
+					}
+				}
 			case listed:
 				sum.left[known.class]++
 				t.Logf("left out: %s %d: %q: %s (-captured +lab):\n%s", tr.name, i, tr.Steps[i].Argv, known.reason, diff)
