@@ -31,7 +31,7 @@ goes on until it is stopped.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
-	cmd.AddCommand(s.labStartCmd(), s.labServeCmd(), s.labStopCmd(), s.labResetCmd(), s.labStatusCmd(), s.labHealthCmd(), s.labShellCmd())
+	cmd.AddCommand(s.labStartCmd(), s.labServeCmd(), s.labStopCmd(), s.labResetCmd(), s.labStatusCmd(), s.labHealthCmd(), s.labFaultCmd(), s.labShellCmd())
 	return cmd
 }
 

@@ -87,9 +87,10 @@ func (c Condition) same(o Condition) bool { return c.Kind == o.Kind && c.On == o
 
 // Check says what is wrong with a condition, whatever the node has.
 func (c Condition) Check() error {
+	if err := c.CheckKind(); err != nil {
+		return err
+	}
 	switch {
-	case !slices.Contains(ConditionKinds(), c.Kind):
-		return fmt.Errorf("condition is %q; wanted %s", c.Kind, wordList(ConditionKinds()))
 	case c.Kind == NoQuorum && c.On != "":
 		return fmt.Errorf("no-quorum is of the node, not of %q", c.On)
 	case c.Kind != NoQuorum && c.On == "":
@@ -109,6 +110,14 @@ func (c Condition) Check() error {
 	}
 	if !(dockerRepo{host, repo}).valid() {
 		return fmt.Errorf("%q is no registry and no repository of one; wanted such as ghcr.io or ghcr.io/owner/image", c.On)
+	}
+	return nil
+}
+
+// CheckKind is Check of the kind alone.
+func (c Condition) CheckKind() error {
+	if !slices.Contains(ConditionKinds(), c.Kind) {
+		return fmt.Errorf("condition is %q; wanted %s", c.Kind, wordList(ConditionKinds()))
 	}
 	return nil
 }

@@ -44,6 +44,9 @@ func faultProgram(p *proc) int {
 	case "add":
 		var f Fault
 		if err = json.Unmarshal([]byte(args[1]), &f); err == nil {
+			err = f.Check()
+		}
+		if err == nil {
 			p.node.faults.add(f)
 		}
 	case "set":

@@ -196,3 +196,34 @@ func TestSomebodyElseIsFasterOrSlower(t *testing.T) {
 		})
 	}
 }
+
+func TestBadFaultsAreRefused(t *testing.T) {
+	t.Parallel()
+	l := newGuestLab(t)
+	tests := []struct {
+		fault Fault
+		want  string
+	}{
+		{Fault{Do: Pause}, "pause needs to know for how long"},
+		{Fault{Do: Meddle}, "meddle needs to know what to run"},
+		{Fault{Argv: []string{"true"}}, "only meddle runs something, fail does not"},
+		{Fault{Of: Requests, When: During}, "there is no during for a request"},
+		{Fault{Of: Reads, When: After}, "a fault of a read comes before it"},
+		{Fault{Nth: -1}, "a number is too small: nth -1"},
+	}
+	for _, tt := range tests {
+		argv, err := tt.fault.AddArgv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.run(argv...); got.Exit != 1 || !strings.Contains(got.Stderr, tt.want) {
+			t.Errorf("%v: got %+v, want %q", tt.fault, got, tt.want)
+		}
+	}
+	if got := l.run(FaultProgram, "add", `{"do":"explode"}`); got.Exit != 1 || !strings.Contains(got.Stderr, `"explode" is none of fail, cut`) {
+		t.Errorf("an unknown effect: %+v", got)
+	}
+	if n := l.Pending(); n != 0 {
+		t.Errorf("%d faults were taken", n)
+	}
+}
