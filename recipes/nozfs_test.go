@@ -1,8 +1,11 @@
 package recipes_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -107,5 +110,81 @@ func TestDirectoriesAreFoundAndOutliveContainers(t *testing.T) {
 	}
 	if marks := r.files("etc/pve/priv"); len(marks) > 0 {
 		t.Errorf("left of the app's marks: %v", marks)
+	}
+}
+
+// Promise 4 without ZFS: whenever tg is killed, the next run arrives at the same
+// end, of a fresh run and of the removal of everything.
+func TestCrashOnlyWithoutZFS(t *testing.T) {
+	onDir := strings.ReplaceAll(pair, `"tank/`, `"data/`)
+	run := func(r *rig, m *mortal, remove bool) error {
+		ctx, dead := context.WithCancel(t.Context())
+		defer dead()
+		m.dead = dead
+		p, err := r.plan("pair.star", onDir, nil)
+		if remove {
+			p, err = plan.Destroy(ctx, r.host, builtins.Kinds(), "pair", true)
+		}
+		if err != nil {
+			return err
+		}
+		o := quick
+		o.Cut = ctx.Done()
+		_, err = exec.Run(ctx, p, m, o)
+		return err
+	}
+	disks := regexp.MustCompile(`vm-\d+-disk-\d+`)
+	end := func(r *rig) map[string]string {
+		end := r.end()
+		for name, text := range end {
+			end[name] = disks.ReplaceAllString(text, "…")
+		}
+		for name := range r.files("srv/data") {
+			end["file "+disks.ReplaceAllString(name[:min(len(name), 30)], "…")] = "is there"
+		}
+		return end
+	}
+	for _, remove := range []bool{false, true} {
+		prepared := func(t *testing.T) *rig {
+			r := newDirRig(t, "lvmthin")
+			if remove {
+				r.mustRun("pair.star", onDir, nil)
+			}
+			return r
+		}
+		t.Run(fmt.Sprintf("remove=%v", remove), func(t *testing.T) {
+			t.Parallel()
+			whole := prepared(t)
+			count := &mortal{Host: whole.host, at: never}
+			if err := run(whole, count, remove); err != nil {
+				t.Fatal(err)
+			}
+			want := end(whole)
+			step := 1
+			if testing.Short() {
+				step = 9
+			} else if os.Getenv("EXHAUSTIVE") != "1" {
+				step = 3
+			}
+			for at := 1; at <= count.calls; at += step {
+				for _, after := range []bool{false, true} {
+					t.Run(fmt.Sprintf("call %d after=%v", at, after), func(t *testing.T) {
+						t.Parallel()
+						r := prepared(t)
+						if err := run(r, &mortal{Host: r.host, at: at, after: after}, remove); err == nil && !after {
+							t.Fatal("the run did not notice that it was killed")
+						}
+						r.host.Close() // as the connection of a killed program ends
+						r.connect()
+						if err := run(r, &mortal{Host: r.host, at: never}, remove); err != nil {
+							t.Fatalf("the next run: %v", err)
+						}
+						if diff := cmp.Diff(want, end(r)); diff != "" {
+							t.Errorf("another end (-whole +cut):\n%s", diff)
+						}
+					})
+				}
+			}
+		})
 	}
 }

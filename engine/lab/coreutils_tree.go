@@ -113,7 +113,9 @@ func rmProgram(p *proc) int {
 		if err == nil {
 			err = p.node.remove(p.abs(name), o.has("one-file-system"))
 		}
-		if err != nil {
+		if errors.Is(err, syscall.EXDEV) {
+			exit = p.failf(1, "rm: skipping '%s', since it's on a different device", blamed(err, p.abs(name), name))
+		} else if err != nil {
 			exit = p.failf(1, "rm: cannot remove '%s': %s", blamed(err, p.abs(name), name), strerror(err))
 		}
 	}

@@ -96,3 +96,24 @@ func TestALabKeepsItsStorage(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+func TestRemovalStaysOnOneFileSystemIfAsked(t *testing.T) {
+	l := openGuestLab(t, Options{})
+	l.must("mkdir", "-p", "/srv/x/own")
+	l.must("zfs", "create", "-o", "mountpoint=/srv/x/other", "tank/other")
+	l.must("touch", "/srv/x/own/f", "/srv/x/other/f")
+	want := outcome{1, "", "rm: skipping '/srv/x/other', since it's on a different device\n"}
+	if got := l.run("rm", "-r", "--one-file-system", "/srv/x"); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	l.must("stat", "-c", "%n", "/srv/x/other/f")
+	if l.run("stat", "-c", "%n", "/srv/x/own").Exit == 0 {
+		t.Error("what is on the file system stayed")
+	}
+	if got := l.must("stat", "-c", "%m", "/srv/x/other/f", "/srv/x", "/run/lock"); got != "/srv/x/other\n/\n/run\n" {
+		t.Errorf("mounted at %q", got)
+	}
+	if got := l.must("cat", "/proc/mounts"); !strings.Contains(got, "\ntank/other /srv/x/other zfs rw,") {
+		t.Errorf("mounts:\n%s", got)
+	}
+}

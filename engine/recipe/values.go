@@ -76,6 +76,7 @@ func hostStruct(f *engine.Facts) starlark.Value {
 func poolStruct(p engine.Pool) starlark.Value {
 	return record(map[string]starlark.Value{
 		"name": text(p.Name), "size": bytesOf(p.Size), "free": bytesOf(p.Free), "health": text(p.Health),
+		"dir": text(p.Dir),
 	})
 }
 
@@ -96,7 +97,7 @@ func gpuStruct(g engine.GPU) starlark.Value {
 func choicesStruct(c engine.Choices) starlark.Value {
 	return record(map[string]starlark.Value{
 		"pool": text(c.Pool), "storage": text(c.Storage), "templates": text(c.Templates), "bridge": text(c.Bridge),
-		"nameserver": text(c.Nameserver),
+		"nameserver": text(c.Nameserver), "data": text(c.Data),
 	})
 }
 
