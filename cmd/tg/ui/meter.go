@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -12,9 +13,12 @@ type Meter struct {
 	term  *Terminal
 	what  string
 	total int64 // 0: not known
-	done  int64
 	began time.Time
+
+	mu    sync.Mutex // who reads may do so a little longer than its owner waits
+	done  int64
 	drawn time.Time
+	ended bool
 }
 
 // Meter returns one that has seen nothing yet.
@@ -37,9 +41,11 @@ func (m metered) Read(p []byte) (int, error) {
 }
 
 func (m *Meter) add(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.done += n
 	now := time.Now()
-	if !m.term.Live || now.Sub(m.drawn) < 200*time.Millisecond || now.Sub(m.began) < 500*time.Millisecond {
+	if m.ended || !m.term.Live || now.Sub(m.drawn) < 200*time.Millisecond || now.Sub(m.began) < 500*time.Millisecond {
 		return
 	}
 	m.drawn = now
@@ -56,6 +62,9 @@ func (m *Meter) add(n int64) {
 
 // End removes what is drawn.
 func (m *Meter) End() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = true
 	if !m.drawn.IsZero() {
 		_, _ = fmt.Fprint(m.term.RawOut(), "\r\x1b[K")
 	}
