@@ -30,7 +30,6 @@ func uncaptured() map[string]string {
 	out := map[string]string{
 		"zfs umount": public, "zfs version": public,
 		"pvesh get /version": inferred, "pvesh get /nodes": inferred, "pvesh get /nodes/N/status": inferred, "pvesh get /nodes/N/version": inferred,
-		"skopeo copy": fromSource, "skopeo list-tags": fromSource, "skopeo login": fromSource, "skopeo logout": fromSource,
 		"systemctl is-active": public, "systemctl is-failed": public, "systemctl kill": public, "systemctl list-units": public,
 		"systemctl reset-failed": public, "systemctl stop": public, "systemctl daemon-reload": public,
 		"pvesh create /nodes/N/lxc/ID/status/shutdown": fromSource, "pvesh create /nodes/N/lxc/ID/status/reboot": fromSource,
@@ -38,7 +37,7 @@ func uncaptured() map[string]string {
 		HealthProgram: ownProgram, FaultProgram: ownProgram,
 	}
 	for name := range strings.FieldsSeq("[ base64 bash dash dd dpkg dpkg-query echo env false id mktemp mountpoint nohup nproc printf pveversion pwd " +
-		"readlink realpath rmdir sha256sum stat sync tail tar tee test timedatectl true umask umount wc") {
+		"readlink realpath rmdir sha256sum stat sync tail tee test timedatectl true umask umount wc") {
 		out[name] = public
 	}
 	return out

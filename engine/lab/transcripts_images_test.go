@@ -337,6 +337,8 @@ func placeImage(t *testing.T, n *node, file string, image testImage) {
 	}
 	index := entriesOf(p)
 	if image.nested {
+		index[0].Platform = &platform{Architecture: "arm64", OS: "linux"}
+		index[1].Platform = &platform{Architecture: "amd64", OS: "linux"}
 		inner, err := json.Marshal(manifest{SchemaVersion: 2, MediaType: mediaOCIIndex, Manifests: index})
 		if err != nil {
 			t.Fatal(err)

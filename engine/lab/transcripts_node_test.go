@@ -22,6 +22,16 @@ func capturedNode(t *testing.T, tr transcript) *node {
 	}
 	n.cut = func() {}
 	placeImages(t, n, tr.text)
+	if strings.Contains(tr.text, local+"/web:") { // the registry of the captured node
+		for tag, name := range map[string]string{"latest": "web_latest", "v2": "web_v2", "user": "web_user", "exit3": "web_exit3", "nocmd": "web_nocmd"} {
+			spec := templates()[name]
+			spec.Ports, spec.Labels = []string{"80/tcp"}, map[string]string{"org.opencontainers.image.title": "web"}
+			if tag == "v2" {
+				spec.Layers = append(templates()["web_latest"].Layers, []LayerEntry{fileEntry("www/index.html", "hello v2\n")})
+			}
+			addImage(t, n, local+"/web:"+tag, spec)
+		}
+	}
 	return n
 }
 
@@ -38,13 +48,14 @@ func volatiles() []volatile {
 		{`(?i)bc:24:11(:[0-9a-f]{2}){3}`, "MAC"},
 		{`fe80::[0-9a-f:]+`, "fe80::LINK"},
 		{`\b[0-9a-f]{40}\b`, "DIGEST"},
+		{`\b[0-9a-f]{64}\b`, "DIGEST"},
 		{`sha256:[0-9a-f]{64}`, "sha256:DIGEST"},
 		{`UPID:(\w+):[0-9A-F]{8}:[0-9A-F]{8}:[0-9A-F]{8}:`, "UPID:$1:"},
 		{`(?m)^(pid|uptime|mem|swap|disk|diskread|diskwrite|netin|netout|cpus): \d+$`, "$1: N"},
 		{`"(pid|pstart|uptime|mem|swap|disk|diskread|diskwrite|netin|netout|cpus|ctime|avail|total|used|size)":\d+`, `"$1":0`},
 		{`"used_fraction":[0-9.e-]+`, `"used_fraction":0`},
 		{`\b1[78]\d{8}(\.\d+)?\b`, "TIME"},
-		{`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d`, "DATE"},
+		{`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?`, "DATE"},
 		{`(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d ( \d{4}|\d\d:\d\d)`, "DATE"},
 		{`10\.10\.10\.1\d\d\b`, "LEASE"},
 		{` +at /usr/share/perl5/\S+ line \d+\.`, ""},
@@ -54,6 +65,7 @@ func volatiles() []volatile {
 		{`(?m)^    "created": .*\n`, ""},
 		{`(?m)^ *\d+ task UPID`, "PID task UPID"},
 		{`(?m)^total \d+$`, "total N"},
+		{`container_images_oci\w+`, "container_images_oci"},
 		{`(eth\d+)@if\d+`, "$1@ifN"},
 		{`(?m)^\d+: (eth\d+)`, "N: $1"},
 		{`scope link (tentative )?\n`, "scope link\n"},
@@ -73,6 +85,14 @@ func (n *node) stable(s transcriptStep, text string, set map[string]bool) string
 	}
 	if s.Argv[0] == "zfs" || s.Argv[0] == "zpool" {
 		text = stableZFS(s.Argv, text, set)
+	}
+	if s.Argv[0] == "skopeo" { // the order of tags is the registry's
+		text = regexp.MustCompile(`"Size": \d+`).ReplaceAllString(text, `"Size": N`)
+		text = regexp.MustCompile(`(?m)(^        "[^"]*",?\n)+`).ReplaceAllStringFunc(text, func(list string) string {
+			lines := strings.Split(strings.ReplaceAll(list, ",\n", "\n"), "\n")
+			slices.Sort(lines)
+			return strings.Join(lines, "\n")
+		})
 	}
 	if s.Argv[0] == "pvesm" {
 		text = regexp.MustCompile(`\b\d{3,}\b( VMID)?`).ReplaceAllString(text, "N$1")

@@ -23,6 +23,9 @@ type replayer struct {
 	notes stepNotes
 	runs  map[int]*stepRun // steps that were begun
 	set   map[string]bool  // numbers that commands name
+	// digests are the digests of the lab's images by those of the captured ones,
+	// as they became known.
+	digests map[string]string
 }
 
 // A stepRun is a step at work.
@@ -35,7 +38,7 @@ type stepRun struct {
 }
 
 func newReplayer(t *testing.T, tr transcript, notes stepNotes) *replayer {
-	return &replayer{node: capturedNode(t, tr), t: t, tr: tr, notes: notes, runs: map[int]*stepRun{}, set: numbersOf(tr)}
+	return &replayer{node: capturedNode(t, tr), t: t, tr: tr, notes: notes, runs: map[int]*stepRun{}, set: numbersOf(tr), digests: map[string]string{}}
 }
 
 // close ends what the transcript left running.
@@ -208,6 +211,9 @@ func (l *lossyBuffer) String() string {
 // the captured ones.
 func (r *replayer) translate(arg string) string {
 	arg = r.renamed(arg)
+	for captured, here := range r.digests {
+		arg = strings.ReplaceAll(arg, captured, here)
+	}
 	for i, note := range r.notes {
 		if run := r.runs[i]; note.pid != "" && run != nil {
 			arg = regexp.MustCompile(`\b`+note.pid+`\b`).ReplaceAllString(arg, strconv.Itoa(run.pid))
@@ -225,6 +231,10 @@ func (r *replayer) diff(i int) string {
 			text = re.ReplaceAllString(text, "")
 		}
 		return text
+	}
+	here, captured := strings.TrimSpace(run.out.String()), strings.TrimSpace(s.Stdout)
+	if isDigest(here) && isDigest(captured) {
+		r.digests[captured] = here
 	}
 	got := outcome{run.exit, stable(run.out.String()), stable(run.errs.String())}
 	want := outcome{run.exit, stable(s.Stdout), stable(s.Stderr)}
