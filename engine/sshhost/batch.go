@@ -145,7 +145,8 @@ files() {
 				c=0 args=
 			fi
 		elif [ "$why" ]; then
-			if [ -e "$f" ]; then tell r "$f"; else tell m "$f"; fi
+			# It may have been made since: then it was missing.
+			if [ -e "$f" ] && [ ! -f "$f" ]; then tell r "$f"; else tell m "$f"; fi
 		fi
 	done
 	[ "$c" -eq 0 ] || eval "send $args"
