@@ -2,6 +2,7 @@ package recipes_test
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -175,6 +176,9 @@ func (r *rig) files(dirs ...string) map[string]string {
 	for _, dir := range dirs {
 		root := filepath.Join(r.lab.Root(), dir)
 		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+			if p == root && errors.Is(err, fs.ErrNotExist) {
+				return fs.SkipAll // not there yet
+			}
 			// pmxcfs makes .vmlist anew whenever it is read.
 			if err != nil || !d.Type().IsRegular() || d.Name() == ".vmlist" {
 				return err

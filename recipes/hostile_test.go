@@ -28,6 +28,8 @@ func TestHostileInput(t *testing.T) {
 		{"recipe texts", func(t *testing.T) int { return hostileRecipes(t, "texts") }},
 		{"recipe numbers", func(t *testing.T) int { return hostileRecipes(t, "numbers") }},
 		{"recipe language", func(t *testing.T) int { return hostileRecipes(t, "language") }},
+		{"image configs", func(t *testing.T) int { return hostileImages(t, hostileConfigs()) }},
+		{"image layers and manifests", func(t *testing.T) int { return hostileImages(t, hostileLayers()) }},
 	} {
 		t.Run(family.name, func(t *testing.T) {
 			t.Parallel()

@@ -279,13 +279,19 @@ func (r *rig) checkUntouched(place, h string) {
 		}
 	}
 	for name, text := range r.files("etc/pve/nodes") {
-		conf, err := pve.ParseConfig([]byte(text))
-		if err != nil || len(conf.Warnings) > 0 || len(conf.Unknown) > 0 {
-			r.t.Errorf("%s %.40q: %s is no clean config: %v %v\n%s", place, h, name, err, conf.Warnings, text)
-		}
-		if conf.Get("onboot") == "0" {
-			r.t.Errorf("%s %.40q wrote a line of its own:\n%s", place, h, text)
-		}
+		r.checkConf(name, text)
+	}
+}
+
+// checkConf looks for lines in a config that a text has added.
+func (r *rig) checkConf(name, text string) {
+	r.t.Helper()
+	conf, err := pve.ParseConfig([]byte(text))
+	switch {
+	case err != nil || len(conf.Warnings) > 0 || len(conf.Unknown) > 0:
+		r.t.Errorf("%s is no clean config: %v\n%s", name, err, text)
+	case conf.Get("onboot") == "0":
+		r.t.Errorf("%s has a line of somebody else:\n%s", name, text)
 	}
 }
 

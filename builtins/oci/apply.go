@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/tengil/tengil/builtins/act"
@@ -53,7 +52,10 @@ func (p pull) inspectImage(ctx context.Context, w engine.Work, digest string) (i
 	if err != nil {
 		return nil, err
 	}
-	return img, img.parsed.Check(p.arch)
+	if err := img.manifest.CheckLayers(len(img.parsed.DiffIDs)); err != nil {
+		return nil, engine.WithHint(err, otherImage)
+	}
+	return img, refuse(img.parsed, p.arch)
 }
 
 // inspectAt asks one registry.
@@ -76,17 +78,19 @@ func (p pull) inspectAt(ctx context.Context, h engine.Host, at Reference, digest
 		return nil, fmt.Errorf("registry answered with manifest %s; wanted %s", got, digest)
 	}
 	if img.manifest, err = pve.ParseManifest(raw); err != nil {
-		return nil, err
+		return nil, p.strange("--raw", at.at(digest), err)
 	}
 	config, err := p.look(ctx, h, "--config", at, at.at(digest))
 	if err != nil {
 		return nil, err
 	}
 	if img.config, err = compact(config); err != nil {
-		return nil, err
+		return nil, p.strange("--config", at.at(digest), err)
 	}
-	img.parsed, err = pve.ParseImageConfig(img.config)
-	return img, err
+	if img.parsed, err = pve.ParseImageConfig(img.config); err != nil {
+		return nil, p.strange("--config", at.at(digest), err)
+	}
+	return img, nil
 }
 
 func (p pull) look(ctx context.Context, h engine.Host, what string, at Reference, source string) ([]byte, error) {
@@ -102,7 +106,7 @@ func (p pull) look(ctx context.Context, h engine.Host, what string, at Reference
 func (p pull) fetch(ctx context.Context, w engine.Work, old facts, img *image) (engine.Outputs, error) {
 	next := facts{Format: record.Format, Ref: p.ref.String(), Arch: p.foreignArch(), Digest: img.digest, Config: img.config, Archive: p.volume(img.digest)}
 	var err error
-	if next.Path, err = p.path(ctx, w.Host, next.Archive); err != nil {
+	if next.Path, err = archivePath(ctx, w.Host, next.Archive); err != nil {
 		return nil, err
 	}
 	// A pull that a run was cut off from may still be at work.
@@ -118,8 +122,7 @@ func (p pull) fetch(ctx context.Context, w engine.Work, old facts, img *image) (
 			return nil, err
 		}
 	} else if err := img.verify(ctx, w.Host, next.Path); err != nil {
-		return nil, engine.WithHint(fmt.Errorf("archive %s: %w", next.Archive, err),
-			"somebody changed the file; remove it, and it is pulled again:\n    pvesm free "+next.Archive)
+		return nil, DamagedArchive(err, next.Archive)
 	}
 	next.Size = size
 	if err := p.writeFacts(ctx, w.Host, next); err != nil {
@@ -148,8 +151,8 @@ func (p pull) obtain(ctx context.Context, w engine.Work, old facts, img *image, 
 	return sizeOf(ctx, w.Host, archive)
 }
 
-// path asks the storage where the archive lies; the file need not exist.
-func (p pull) path(ctx context.Context, h engine.Host, volume string) (string, error) {
+// archivePath asks the storage where the archive lies; the file need not exist.
+func archivePath(ctx context.Context, h engine.Host, volume string) (string, error) {
 	out, err := act.Look(ctx, h, "pvesm", "path", volume)
 	if err != nil {
 		return "", err
@@ -159,7 +162,7 @@ func (p pull) path(ctx context.Context, h engine.Host, volume string) (string, e
 	case !path.IsAbs(name) || strings.ContainsAny(name, "\n\x00"):
 		return "", fmt.Errorf("pvesm path %s printed %q; wanted one absolute path", volume, out)
 	case strings.Contains(name, ":"):
-		return "", fmt.Errorf("storage %q keeps archives in %q; skopeo cannot write to a path with a colon", p.storage, path.Dir(name))
+		return "", fmt.Errorf("%s is %q on the node; skopeo cannot write to a path with a colon", volume, name)
 	}
 	return name, nil
 }
@@ -174,11 +177,7 @@ func sizeOf(ctx context.Context, h engine.Host, name string) (int64, error) {
 	if err != nil {
 		return -1, err
 	}
-	n, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
-	if err != nil {
-		return -1, fmt.Errorf("stat printed %q; wanted a size", out)
-	}
-	return n, nil
+	return parseSize(out)
 }
 
 // copy pulls to partial, which the image's facts name beforehand: a pull of
@@ -216,7 +215,11 @@ func (p pull) copyFrom(ctx context.Context, w engine.Work, at Reference, img *im
 		return explain(pve.Explain(err), at)
 	}
 	w.Report("verify "+p.ref.String(), total, total)
-	return img.verify(ctx, w.Host, partial)
+	if err := img.verify(ctx, w.Host, partial); err != nil {
+		// What is not the image must not lie about; that it does not is no reason to hide why.
+		return errors.Join(fmt.Errorf("what was pulled is not the image: %w", err), act.Do(ctx, w.Host, "rm", "-f", partial))
+	}
+	return nil
 }
 
 func (p pull) task(argv []string) unit.Task { return taskOf(p.key, argv) }
@@ -225,51 +228,89 @@ func taskOf(key string, argv []string) unit.Task {
 	return unit.Task{App: unitApp, Name: "pull." + key, Argv: argv, Once: true}
 }
 
-// verify compares an archive with what the registry said of the image. Proxmox
-// takes the first manifest of index.json.
+// verify compares an archive with what the registry said of the image.
 func (img *image) verify(ctx context.Context, h engine.Host, archive string) error {
-	data, err := member(ctx, h, archive, "index.json")
-	if err != nil {
-		return err
-	}
-	index, err := pve.ParseManifest(data)
-	if err != nil {
-		return err
-	}
-	if len(index.Entries) != 1 {
-		return fmt.Errorf("archive lists %d images; wanted 1", len(index.Entries))
-	}
-	data, err = blob(ctx, h, archive, index.Entries[0].Digest)
-	if err != nil {
-		return err
-	}
-	m, err := pve.ParseManifest(data)
+	digest, config, err := readArchive(ctx, h, archive)
 	if err != nil {
 		return err
 	}
 	// skopeo writes the manifest unchanged if it is in OCI's format, and converts
 	// Docker's; then the layers tell.
-	if got := index.Entries[0].Digest; got != img.digest && !img.converted() {
-		return fmt.Errorf("archive holds manifest %s; wanted %s", got, img.digest)
+	if digest != img.digest && !img.converted() {
+		return fmt.Errorf("archive holds manifest %s; wanted %s", digest, img.digest)
 	}
-	config, err := blob(ctx, h, archive, m.Config.Digest)
+	return sameConfig(config, img.parsed)
+}
+
+// VerifyArchive checks that an archive, named by its volume id, is still the one
+// that was pulled with that config. The config tells the digests of the unpacked
+// layers, and with them Proxmox checks what it unpacks (proxmox-oci): so nothing
+// else can come out of the archive than what the registry said.
+func VerifyArchive(ctx context.Context, h engine.Host, volume, config string) error {
+	want, err := pve.ParseImageConfig([]byte(config))
 	if err != nil {
 		return err
 	}
-	return img.compare(config)
+	name, err := archivePath(ctx, h, volume)
+	if err != nil {
+		return err
+	}
+	_, got, err := readArchive(ctx, h, name)
+	if err == nil {
+		err = sameConfig(got, want)
+	}
+	if err != nil {
+		return DamagedArchive(err, volume)
+	}
+	return nil
+}
+
+// DamagedArchive says of which archive err speaks and how to get a whole one.
+func DamagedArchive(err error, volume string) error {
+	return engine.WithHint(fmt.Errorf("archive %s: %w", volume, err),
+		"it was whole when it was pulled; remove it, and the next run pulls it again:\n    pvesm free "+volume)
+}
+
+// readArchive returns the digest of the manifest that Proxmox takes, which is the
+// first of index.json, and the config that it names. Blobs have the digests that
+// name them.
+func readArchive(ctx context.Context, h engine.Host, archive string) (digest string, config []byte, err error) {
+	data, err := member(ctx, h, archive, "index.json")
+	if err != nil {
+		return "", nil, err
+	}
+	index, err := pve.ParseManifest(data)
+	if err != nil {
+		return "", nil, fmt.Errorf("index.json: %w", err)
+	}
+	if len(index.Entries) != 1 {
+		return "", nil, fmt.Errorf("archive lists %d images; wanted 1", len(index.Entries))
+	}
+	digest = index.Entries[0].Digest
+	if data, err = blob(ctx, h, archive, digest); err != nil {
+		return "", nil, err
+	}
+	m, err := pve.ParseManifest(data)
+	if err != nil {
+		return "", nil, err
+	}
+	if m.IsIndex() {
+		return "", nil, errors.New("archive holds an index inside of its index, which Proxmox does not follow")
+	}
+	config, err = blob(ctx, h, archive, m.Config.Digest)
+	return digest, config, err
 }
 
 func (img *image) converted() bool {
 	return strings.HasPrefix(img.manifest.MediaType, "application/vnd.docker.")
 }
 
-// compare checks that the config inside the archive is the one inspected.
-func (img *image) compare(config []byte) error {
+// sameConfig checks that the config inside an archive is the one inspected.
+func sameConfig(config []byte, want pve.ImageConfig) error {
 	got, err := pve.ParseImageConfig(config)
 	if err != nil {
 		return err
 	}
-	want := img.parsed
 	same := slices.Equal(got.DiffIDs, want.DiffIDs) && slices.Equal(got.Env, want.Env) && slices.Equal(got.Argv(), want.Argv()) &&
 		slices.Equal(got.Volumes, want.Volumes) && got.User == want.User && got.WorkingDir == want.WorkingDir &&
 		got.StopSignal == want.StopSignal && got.Arch == want.Arch

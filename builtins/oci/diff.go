@@ -12,6 +12,9 @@ func (p pull) Diff(now engine.State, _ engine.Inputs) (engine.Diff, error) {
 	st := now.(*state)
 	digest, change := p.change(st)
 	if change == nil {
+		if err := check(st.facts.Config, p.arch); err != nil {
+			return engine.Diff{}, fmt.Errorf("%s: %w", p.factsFile(), err)
+		}
 		return engine.Diff{
 			Outputs: outputs(st.facts.Archive, st.facts.Digest, st.facts.Config),
 			Notes:   []engine.Note{p.note(st.facts.Digest)},
@@ -75,5 +78,12 @@ func check(config json.RawMessage, arch string) error {
 	if err != nil {
 		return err
 	}
-	return c.Check(arch)
+	return refuse(c, arch)
+}
+
+// otherImage is what there is to do about an image that must not be used.
+const otherImage = "nothing was done; use another tag of the image, or have its maker mend it"
+
+func refuse(c pve.ImageConfig, arch string) error {
+	return engine.WithHint(c.Check(arch), otherImage)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 
@@ -27,9 +28,6 @@ type facts struct {
 	// Partial is a file that a pull which has not ended writes to.
 	Partial string `json:"partial,omitempty"`
 }
-
-// maxAnswer is the size up to which a manifest or config is read.
-const maxAnswer = 4 << 20
 
 // A state is what is there and, where that was asked, what the registry has.
 type state struct {
@@ -124,6 +122,18 @@ func parseFacts(name string, data []byte) (facts, error) {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return f, engine.WithHint(fmt.Errorf("%s: %w", name, err), "remove the file; the image is then pulled again")
 	}
+	if f.Digest != "" {
+		err := pve.CheckDigest(f.Digest)
+		if _, bad := pve.ParseVolID(f.Archive); err == nil {
+			err = bad
+		}
+		if err == nil && (!path.IsAbs(f.Path) || f.Size < 0) {
+			err = fmt.Errorf("path is %q and size %d; wanted those of an archive", f.Path, f.Size)
+		}
+		if err != nil {
+			return f, engine.WithHint(fmt.Errorf("%s: %w", name, err), "remove the file; the image is then pulled again")
+		}
+	}
 	if f.Format > record.Format {
 		return f, engine.WithHint(fmt.Errorf("%s has format %d; this tg knows up to %d", name, f.Format, record.Format),
 			"a newer tg wrote it; update this one")
@@ -141,8 +151,17 @@ func (p pull) isPresent(a *engine.Answers, f facts) (bool, error) {
 	if ans.Err != nil {
 		return false, ans.Err
 	}
-	size, err := strconv.ParseInt(strings.TrimSpace(string(ans.Result.Stdout)), 10, 64)
-	return err == nil && size == f.Size, nil
+	size, err := parseSize(ans.Result.Stdout)
+	return size == f.Size, err
+}
+
+// parseSize reads what "stat -c %s" prints.
+func parseSize(out []byte) (int64, error) {
+	n, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	if err != nil || n < 0 {
+		return -1, fmt.Errorf("stat -c %%s: wanted the size of an archive, got %.80q", out)
+	}
+	return n, nil
 }
 
 // A registryImage is what a registry says of the image; zero where nobody was
@@ -159,14 +178,25 @@ func (p pull) registryAnswer(a *engine.Answers, at Reference) (r registryImage, 
 		return r, explain(err, at)
 	}
 	if r.digest, err = p.platformDigest(raw); err != nil {
-		return r, err
+		return r, p.strange("--raw", at.source(), err)
 	}
 	config, err := answer(a.Get(p.inspectAsk("--config", at)))
 	if err != nil {
 		return r, explain(err, at)
 	}
-	r.config, err = compact(config)
-	return r, err
+	if r.config, err = compact(config); err != nil {
+		return r, p.strange("--config", at.source(), err)
+	}
+	return r, nil
+}
+
+// strange names the command whose answer err says something of.
+func (p pull) strange(what, source string, err error) error {
+	hint := engine.HintOf(err)
+	if hint == "" {
+		hint = otherImage
+	}
+	return engine.WithHint(fmt.Errorf("%s: %w", strings.Join(p.inspect(what, source), " "), err), hint)
 }
 
 // answer returns what skopeo printed; nil where nobody was there to answer (engine.NothingThere).
@@ -181,8 +211,8 @@ func answer(a engine.Answer) ([]byte, error) {
 }
 
 func limit(out []byte) error {
-	if len(out) > maxAnswer {
-		return fmt.Errorf("registry answered with %d bytes; wanted at most %d", len(out), maxAnswer)
+	if len(out) > pve.MaxManifest {
+		return engine.WithHint(fmt.Errorf("registry answered with %d bytes; wanted at most %d", len(out), pve.MaxManifest), otherImage)
 	}
 	return nil
 }
@@ -192,6 +222,8 @@ func explain(err error, at Reference) error {
 	switch {
 	case errors.Is(err, pve.ErrNotFound):
 		return engine.WithHint(err, "the registry has no "+at.String()+"; to see its tags:\n    skopeo list-tags docker://"+at.name())
+	case errors.Is(err, pve.ErrDigest):
+		return engine.WithHint(err, "the registry, or a proxy before it, sent something else than what the digest says; nothing of it was kept. Run again; if it ends here again, use another tag or registry")
 	case errors.Is(err, pve.ErrDenied):
 		return engine.WithHint(err, "a private image needs credentials on the node, once:\n    skopeo login "+at.Registry)
 	}

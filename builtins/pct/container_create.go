@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/tengil/tengil/builtins/act"
+	"github.com/tengil/tengil/builtins/bind"
+	"github.com/tengil/tengil/builtins/oci"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
 	"github.com/tengil/tengil/engine/record"
@@ -26,6 +28,9 @@ type create struct{ *container }
 // Diff implements engine.Spec.
 func (c create) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
 	f := now.(*found)
+	if err := c.checkImageUser(in); err != nil {
+		return engine.Diff{}, err
+	}
 	current, previous := c.pick(f, in)
 	d := engine.Diff{Notes: c.imageNotes(in), Outputs: engine.Outputs{"vmid": engine.Unknown("after create")}}
 	if change, refused := f.refusedAddress(); refused {
@@ -120,6 +125,22 @@ func (c create) imageNotes(in engine.Inputs) []engine.Note {
 		}
 	}
 	return notes
+}
+
+// checkImageUser refuses a user that no unprivileged container has: Proxmox writes
+// any number into the config, and the start fails.
+func (c create) checkImageUser(in engine.Inputs) error {
+	img, known, err := c.image(in)
+	if err != nil || !known || c.user != "" || !c.gates.ImageUser {
+		return err
+	}
+	for id := range strings.SplitSeq(img.User, ":") {
+		if strings.Trim(id, "0123456789") == "" && id != "" && !validUser(id) {
+			return engine.WithHint(fmt.Errorf("the image wants to run as user %q; an unprivileged container has ids from 0 to %d", img.User, bind.MaxID),
+				`say who with user = "UID:GID"`)
+		}
+	}
+	return nil
 }
 
 func (c create) userNote(img pve.ImageConfig) string {
@@ -277,6 +298,10 @@ func clearRemains(ctx context.Context, h engine.Host, app string, vmid int) erro
 
 // make creates the container under an intent.
 func (c create) make(ctx context.Context, w engine.Work, vmid int) error {
+	// Days may have passed since the archive was pulled and verified.
+	if err := oci.VerifyArchive(ctx, w.Host, w.In.Value(c.archive).Reveal(), w.In.Value(c.imageOf).Reveal()); err != nil {
+		return err
+	}
 	task := unit.Task{App: c.app, Name: "create." + c.name, Argv: c.argvCreate(w, vmid)}
 	intent := record.Intent{Step: c.id, VMID: vmid, Archive: w.In.Value(c.archive).Reveal(), Unit: task.Unit()}
 	if ip, fixed := c.recipeIP(); fixed {
@@ -294,12 +319,30 @@ func (c create) make(ctx context.Context, w engine.Work, vmid int) error {
 		err = pve.Explain(err)
 	}
 	if err != nil {
-		return err
+		return c.explain(err, w.In)
 	}
 	if err := c.verify(ctx, w, vmid); err != nil {
 		return err
 	}
 	return c.forget(ctx, w.Host)
+}
+
+// explain adds what a reader can do about an image that could not be unpacked.
+func (c create) explain(err error, in engine.Inputs) error {
+	switch {
+	case errors.Is(err, pve.ErrArchive):
+		return engine.WithHint(err, fmt.Sprintf("pull it again, once: pvesm free %s, then tg run; if it ends here again, the image is broken: use another tag", in.Value(c.archive).Reveal()))
+	case errors.Is(err, pve.ErrNoPasswd):
+		return engine.WithHint(err, fmt.Sprintf("the image says whom to run as, and Proxmox looks the user up in /etc/passwd, which image %s does not have; use a variant of it that has one", c.imageName))
+	case errors.Is(err, pve.ErrVolumeFile):
+		return engine.WithHint(err, "the image declares a volume where it has a file; use another tag of the image, or have its maker mend it")
+	case errors.Is(err, pve.ErrUnpack) && !c.gates.LayerReplace:
+		return engine.WithHint(err, fmt.Sprintf("libpve-rs-perl %s cannot unpack a layer that puts a file where an older one has a directory, or the reverse; 0.11.4 can:\n    apt update && apt full-upgrade",
+			c.facts.Packages["libpve-rs-perl"]))
+	case errors.Is(err, pve.ErrUnpack):
+		return engine.WithHint(err, fmt.Sprintf("an unprivileged container takes ids up to %d and no layer that leads out of its root or through an absolute link; use another image", bind.MaxID))
+	}
+	return err
 }
 
 // argvCreate is the command: what is simple goes along, so that configure finds

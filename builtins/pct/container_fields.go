@@ -220,7 +220,7 @@ func (c *container) entrypointField(w *wants, have *pve.Config, img pve.ImageCon
 	if argv[0] != "/sbin/init" {
 		var err error
 		if f.set, err = pve.EncodeEntrypoint(argv); err != nil {
-			return fmt.Errorf("command of the image: %w", err)
+			return engine.WithHint(fmt.Errorf("command of the image: %w", err), "give a command that Proxmox can store with entrypoint = [...]; a shell script can go into a file(…)")
 		}
 	}
 	f.want = engine.Known(f.set)

@@ -64,6 +64,9 @@ type LayerEntry struct {
 type RawImage struct {
 	Layers  []RawLayer
 	Created *time.Time // nil leaves it out of the config
+	// Config and Manifest, if set, return what is stored in place of the JSON that
+	// they are given.
+	Config, Manifest func(data []byte) []byte
 }
 
 // A RawLayer is a layer as it will be stored.
@@ -122,7 +125,7 @@ func buildImage(spec ImageSpec) (push, error) {
 		d.Platform = &platform{Architecture: arch, OS: orElse(spec.OS, "linux")}
 		index.Manifests = append(index.Manifests, d)
 	}
-	_, err := p.addManifest(index)
+	_, err := p.addManifest(index, nil)
 	return p, err
 }
 
@@ -152,15 +155,22 @@ func (p *push) addImage(spec ImageSpec) (descriptor, error) {
 	if err != nil {
 		return descriptor{}, err
 	}
+	if raw.Config != nil {
+		data = raw.Config(data)
+	}
 	p.blobs[digestOf(data)] = data
 	m.Config = &descriptor{MediaType: configType, Digest: digestOf(data), Size: int64(len(data))}
-	return p.addManifest(m)
+	return p.addManifest(m, raw.Manifest)
 }
 
-func (p *push) addManifest(m manifest) (descriptor, error) {
+// addManifest adds a manifest, or what change makes of it.
+func (p *push) addManifest(m manifest, change func([]byte) []byte) (descriptor, error) {
 	data, err := json.Marshal(m)
 	if err != nil {
 		return descriptor{}, err
+	}
+	if change != nil {
+		data = change(data)
 	}
 	d := descriptor{MediaType: m.MediaType, Digest: digestOf(data), Size: int64(len(data))}
 	p.manifests = append(p.manifests, storedManifest{Digest: d.Digest, MediaType: m.MediaType, Data: data})

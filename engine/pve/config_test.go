@@ -181,30 +181,6 @@ func TestCloneSharesNothing(t *testing.T) {
 	}
 }
 
-func TestReplaceEnv(t *testing.T) {
-	for _, c := range []struct {
-		name, in string
-		env      []string
-		want     string
-	}{
-		{"takes the place of the old lines", "memory: 1\nlxc.environment.runtime: A=1\nlxc.init.cwd: /\n", []string{"B=2", "C=3"},
-			"memory: 1\nlxc.environment.runtime: B=2\nlxc.environment.runtime: C=3\nlxc.init.cwd: /\n"},
-		{"stays out of pending and snapshots", "memory: 1\n\n[pve:pending]\nlxc.environment.runtime: A=1\n\n[s1]\nlxc.environment.runtime: A=0\n", []string{"B=2"},
-			"memory: 1\nlxc.environment.runtime: B=2\n\n[pve:pending]\nlxc.environment.runtime: A=1\n\n[s1]\nlxc.environment.runtime: A=0\n"},
-		{"keeps lines that nobody knows", "my-key: 2\nmemory: 1\n", []string{"B=2"}, "my-key: 2\nmemory: 1\nlxc.environment.runtime: B=2\n"},
-		{"removes all", "memory: 1\nlxc.environment.runtime = A=1\n", nil, "memory: 1\n"},
-		{"keeps lxc.environment", "lxc.environment: X=1\nlxc.environment.runtime: A=1\n", []string{"A=2"},
-			"lxc.environment.runtime: A=2\nlxc.environment: X=1\n"},
-		{"mends a missing last newline", "memory: 1", []string{"A=1"}, "memory: 1\nlxc.environment.runtime: A=1\n"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, string(ReplaceEnv([]byte(c.in), c.env))); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
 func FuzzConfig(f *testing.F) {
 	for _, data := range capturedConfigs(f) {
 		f.Add(string(data))
@@ -222,13 +198,6 @@ func FuzzConfig(f *testing.F) {
 		}
 		if diff := cmp.Diff(string(once), string(again.Bytes())); diff != "" {
 			t.Errorf("second writing differs (-first +second):\n%s", diff)
-		}
-		env, err := ParseConfig(ReplaceEnv([]byte(text), []string{"TENGIL=1"}))
-		if err != nil {
-			t.Fatalf("ReplaceEnv made a file that is refused: %v", err)
-		}
-		if diff := cmp.Diff([]string{"TENGIL=1"}, env.Env); diff != "" {
-			t.Errorf("environment after ReplaceEnv (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -9,7 +9,7 @@ import (
 // Bytes returns the file as PVE writes it (write_pct_config in Config.pm): the
 // description as encoded # lines, the options sorted, the environment, the raw
 // lxc lines in order, then [pve:pending] and the snapshots by name. As with PVE,
-// Unknown lines are lost; ReplaceEnv changes a file without losing anything.
+// Unknown lines are lost.
 func (c *Config) Bytes() []byte {
 	var b strings.Builder
 	c.Section.write(&b)

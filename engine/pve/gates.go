@@ -10,14 +10,12 @@ import (
 // Gates say what the versions on a node can and cannot do (debian/changelog of
 // pve-container and of proxmox-perl-rs). All version decisions are made here.
 type Gates struct {
-	IDMap              bool // mpN idmap= (pve-container 6.1.6)
-	KeepAttrs          bool // mpN keepattrs= (6.1.2)
-	ImageUser          bool // the image's User is honoured (6.1.0)
-	DevShm             bool // tmpfs on /dev/shm for own entrypoints (6.1.10)
-	UnmanagedBroken    bool // ostype unmanaged cannot be created or started (6.0.19 to 6.1.0)
-	InheritsAttrs      bool // mounts take owner and mode of the target directory unasked (6.0.19 to 6.1.1)
-	EnvNewlineRejected bool // newlines in env and entrypoint parameters are refused (6.1.8)
-	LayerReplace       bool // a layer may replace a path by one of another type (libpve-rs-perl 0.11.4)
+	IDMap           bool // mpN idmap= (pve-container 6.1.6)
+	ImageUser       bool // the image's User is honoured (6.1.0)
+	DevShm          bool // tmpfs on /dev/shm for own entrypoints (6.1.10)
+	UnmanagedBroken bool // ostype unmanaged cannot be created or started (6.0.19 to 6.1.0)
+	InheritsAttrs   bool // mounts take owner and mode of the target directory unasked (6.0.19 to 6.1.1)
+	LayerReplace    bool // a layer may replace a path by one of another type (libpve-rs-perl 0.11.4)
 }
 
 // The oldest packages that tengil works with: those of Proxmox VE 9.1.
@@ -34,14 +32,12 @@ func GatesOf(packages map[string]string) (Gates, error) {
 	}
 	from := func(min string) bool { return CompareVersions(v, min) >= 0 }
 	return Gates{
-		IDMap:              from("6.1.6"),
-		KeepAttrs:          from("6.1.2"),
-		ImageUser:          from("6.1.0"),
-		DevShm:             from("6.1.10"),
-		UnmanagedBroken:    from("6.0.19") && !from("6.1.1"),
-		InheritsAttrs:      from("6.0.19") && !from("6.1.2"),
-		EnvNewlineRejected: from("6.1.8"),
-		LayerReplace:       CompareVersions(packages["libpve-rs-perl"], "0.11.4") >= 0,
+		IDMap:           from("6.1.6"),
+		ImageUser:       from("6.1.0"),
+		DevShm:          from("6.1.10"),
+		UnmanagedBroken: from("6.0.19") && !from("6.1.1"),
+		InheritsAttrs:   from("6.0.19") && !from("6.1.2"),
+		LayerReplace:    CompareVersions(packages["libpve-rs-perl"], "0.11.4") >= 0,
 	}, nil
 }
 

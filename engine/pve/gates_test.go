@@ -9,7 +9,7 @@ import (
 )
 
 func TestGatesOf(t *testing.T) {
-	all := Gates{IDMap: true, KeepAttrs: true, ImageUser: true, DevShm: true, EnvNewlineRejected: true}
+	all := Gates{IDMap: true, ImageUser: true, DevShm: true}
 	for _, c := range []struct {
 		version string
 		want    Gates
@@ -18,9 +18,9 @@ func TestGatesOf(t *testing.T) {
 		{"6.0.19", Gates{UnmanagedBroken: true, InheritsAttrs: true}},
 		{"6.1.0", Gates{UnmanagedBroken: true, InheritsAttrs: true, ImageUser: true}},
 		{"6.1.1", Gates{InheritsAttrs: true, ImageUser: true}},
-		{"6.1.2", Gates{ImageUser: true, KeepAttrs: true}},
-		{"6.1.6", Gates{ImageUser: true, KeepAttrs: true, IDMap: true}},
-		{"6.1.8", Gates{ImageUser: true, KeepAttrs: true, IDMap: true, EnvNewlineRejected: true}},
+		{"6.1.2", Gates{ImageUser: true}},
+		{"6.1.6", Gates{ImageUser: true, IDMap: true}},
+		{"6.1.8", Gates{ImageUser: true, IDMap: true}},
 		{"6.1.10", all},
 		{"6.1.10+deb13u1", all},
 	} {

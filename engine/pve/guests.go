@@ -10,8 +10,7 @@ import (
 	"strings"
 )
 
-// A Guest is one container as the API lists it: an entry of /nodes/N/lxc, or
-// /nodes/N/lxc/ID/status/current.
+// A Guest is one container as the API lists it: an entry of /nodes/N/lxc.
 type Guest struct {
 	ID       int
 	Name     string // hostname
@@ -21,7 +20,6 @@ type Guest struct {
 	Uptime   int64 // seconds
 	PID      int
 	Template bool
-	HA       bool // managed by HA; in status/current only
 }
 
 // Running reports whether the status is "running".
@@ -36,15 +34,12 @@ type guestJSON struct {
 	Uptime   looseInt `json:"uptime"`
 	PID      looseInt `json:"pid"`
 	Template looseInt `json:"template"`
-	HA       struct {
-		Managed looseInt `json:"managed"`
-	} `json:"ha"`
 }
 
 func (j guestJSON) guest() Guest {
 	return Guest{
 		ID: int(j.VMID), Name: j.Name, Status: j.Status, Lock: j.Lock, Tags: ParseTags(j.Tags),
-		Uptime: int64(j.Uptime), PID: int(j.PID), Template: j.Template != 0, HA: j.HA.Managed != 0,
+		Uptime: int64(j.Uptime), PID: int(j.PID), Template: j.Template != 0,
 	}
 }
 
@@ -63,68 +58,6 @@ func ParseGuestList(data []byte) ([]Guest, error) {
 		out = append(out, j.guest())
 	}
 	slices.SortFunc(out, func(a, b Guest) int { return a.ID - b.ID })
-	return out, nil
-}
-
-// ParseGuestStatus reads what "pvesh get /nodes/N/lxc/ID/status/current
-// --output-format json" prints.
-func ParseGuestStatus(data []byte) (Guest, error) {
-	var j guestJSON
-	if err := json.Unmarshal(data, &j); err != nil {
-		return Guest{}, fmt.Errorf("status of container: %w", err)
-	}
-	if j.Status == "" {
-		return Guest{}, fmt.Errorf("status of container: no status in %q", data)
-	}
-	return j.guest(), nil
-}
-
-// ParseNextID reads what "pvesh get /cluster/nextid --output-format json"
-// prints: a number, maybe as a string.
-func ParseNextID(data []byte) (int, error) {
-	var n looseInt
-	if err := json.Unmarshal(data, &n); err != nil {
-		return 0, fmt.Errorf("next free id: %w", err)
-	}
-	if n < 100 {
-		return 0, fmt.Errorf("next free id is %d; wanted at least 100", n)
-	}
-	return int(n), nil
-}
-
-// An Interface is a network interface inside a running container.
-type Interface struct {
-	Name   string
-	HWAddr string
-	Addrs  []netip.Prefix
-}
-
-// ParseInterfaces reads what "pvesh get /nodes/N/lxc/ID/interfaces
-// --output-format json" prints; nil for a container that does not run ("null").
-func ParseInterfaces(data []byte) ([]Interface, error) {
-	var list []struct {
-		Name   string `json:"name"`
-		HWAddr string `json:"hardware-address"`
-		Addrs  []struct {
-			Addr   string   `json:"ip-address"`
-			Prefix looseInt `json:"prefix"`
-		} `json:"ip-addresses"`
-	}
-	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("interfaces of container: %w", err)
-	}
-	var out []Interface
-	for _, j := range list {
-		i := Interface{Name: j.Name, HWAddr: j.HWAddr}
-		for _, a := range j.Addrs {
-			addr, err := netip.ParseAddr(a.Addr)
-			if err != nil {
-				return nil, fmt.Errorf("interfaces of container: %s: %w", j.Name, err)
-			}
-			i.Addrs = append(i.Addrs, netip.PrefixFrom(addr, int(a.Prefix)))
-		}
-		out = append(out, i)
-	}
 	return out, nil
 }
 

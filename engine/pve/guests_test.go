@@ -1,7 +1,6 @@
 package pve
 
 import (
-	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,38 +55,6 @@ func TestGuestListRefusesWhatIsNone(t *testing.T) {
 	}
 }
 
-func TestParseGuestStatus(t *testing.T) {
-	got, err := ParseGuestStatus([]byte(guestStatus))
-	if err != nil || got.ID != 101 || !got.Running() || got.HA {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	if _, err := ParseGuestStatus([]byte("{}")); err == nil {
-		t.Error("a status without status passes")
-	}
-}
-
-func TestParseNextID(t *testing.T) {
-	for in, want := range map[string]int{"\"100\"\n": 100, "204": 204, "\"x\"": 0, "5": 0, "": 0} {
-		got, err := ParseNextID([]byte(in))
-		if got != want || (err == nil) != (want > 0) {
-			t.Errorf("%q is %d, %v, want %d", in, got, err, want)
-		}
-	}
-}
-
-func TestParseInterfaces(t *testing.T) {
-	got, err := ParseInterfaces([]byte(guestInterfaces))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(got) != 2 || got[1].Name != "eth0" || got[1].HWAddr != "bc:24:11:5a:c9:96" || got[1].Addrs[0] != netip.MustParsePrefix("10.10.10.21/24") {
-		t.Errorf("got %+v", got)
-	}
-	if got, err := ParseInterfaces([]byte("null\n")); got != nil || err != nil {
-		t.Errorf("a stopped container has %v, %v", got, err)
-	}
-}
-
 func TestReachable(t *testing.T) {
 	for _, c := range []struct{ name, out, want string }{
 		{"captured: two interfaces", "10.10.10.118\n10.10.10.23\n", "10.10.10.118"},
@@ -139,9 +106,6 @@ func FuzzPveshJSON(f *testing.F) {
 				}
 			}
 		}
-		_, _ = ParseGuestStatus(data)
-		_, _ = ParseNextID(data)
-		_, _ = ParseInterfaces(data)
 		_, _ = ParseAddresses(data)
 		_, _ = ParseVMList(data)
 		if c, err := ParseImageConfig(data); err == nil {

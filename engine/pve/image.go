@@ -67,8 +67,8 @@ func (c ImageConfig) Argv() []string { return slices.Concat(c.Entrypoint, c.Cmd)
 // Check refuses an image that Proxmox must not be given. It writes Env,
 // WorkingDir, User and StopSignal into the guest config without looking for line
 // breaks, so that an image could add config lines that run as root on the node;
-// and it takes an image of another architecture without a word. All findings are
-// joined. Arch is Debian's name, as OCI's is the same for amd64 and arm64.
+// and it takes an image of another architecture without a word. The findings are
+// joined, up to maxFindings. Arch is Debian's name, as OCI's is the same for amd64 and arm64.
 func (c ImageConfig) Check(arch string) error {
 	var errs []error
 	if c.OS != "" && c.OS != "linux" || c.Arch != "" && c.Arch != arch {
@@ -80,14 +80,25 @@ func (c ImageConfig) Check(arch string) error {
 		}
 	}
 	errs = append(errs, c.checkEnv()...)
+	for i, v := range c.Volumes {
+		if !strings.HasPrefix(v, "/") || slices.Contains(strings.Split(v, "/"), "..") {
+			errs = append(errs, fmt.Errorf("image Volumes[%d] is %q; wanted an absolute path without \"..\"", i, v))
+		}
+	}
 	if c.WorkingDir != "" && !strings.HasPrefix(c.WorkingDir, "/") {
 		errs = append(errs, fmt.Errorf("image WorkingDir is %q; wanted an absolute path", c.WorkingDir))
 	}
 	if c.StopSignal != "" && !validSignal(c.StopSignal) {
 		errs = append(errs, fmt.Errorf("image StopSignal is %q; LXC wants a number or a name like SIGTERM", c.StopSignal))
 	}
+	if more := len(errs) - maxFindings; more > 0 {
+		errs = append(errs[:maxFindings], fmt.Errorf("and %d more", more))
+	}
 	return errors.Join(errs...)
 }
+
+// maxFindings is how many faults of one image are told.
+const maxFindings = 10
 
 type imageText struct{ field, text string }
 

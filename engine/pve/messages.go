@@ -31,6 +31,11 @@ var (
 	ErrStart       = errors.New("container did not start or ended at once")
 	ErrStop        = errors.New("container did not stop in time")
 	ErrInterrupted = errors.New("task was interrupted")
+	ErrArchive     = errors.New("archive of the image is damaged")
+	ErrUnpack      = errors.New("layer of the image cannot be unpacked")
+	ErrNoPasswd    = errors.New("image has a user but no /etc/passwd")
+	ErrVolumeFile  = errors.New("a volume of the image is a file")
+	ErrDigest      = errors.New("registry sent something else than the digest says")
 	ErrDataset     = fmt.Errorf("dataset: %w", fs.ErrExist) // a dataset of that name exists
 )
 
@@ -69,6 +74,11 @@ func messages() []message {
 		{`unable to detect OS distribution|unable to read version info|can't open '[^']*/etc/lsb-release'|unsupported .* (version|release)`, ErrOSUnknown, false},
 		{`dataset is busy|pool or dataset is busy`, ErrBusy, false},
 		{`[Nn]o space left on device|out of space|[Dd]isk quota exceeded`, ErrNoSpace, false},
+		{`Unknown layer digest|corrupt deflate stream|Error while parsing OCI image: (JSON error|Unsupported CPU)|command 'tar -tf [^']*' failed`, ErrArchive, false},
+		{`Error while extracting OCI image: `, ErrUnpack, false},
+		{`cannot resolve /etc/passwd path in container rootfs`, ErrNoPasswd, false},
+		{`unable to create CT \d+ - mkdir .*: File exists`, ErrVolumeFile, false},
+		{`level=fatal .*(Digest did not match|manifest digest .*does not match|does not match (provided|requested) (manifest )?digest)`, ErrDigest, false},
 		{`dataset already exists`, ErrDataset, false},
 		{`dataset does not exist|no such pool|parent does not exist|could not find any snapshots to destroy`, ErrNotFound, false},
 		{`manifest unknown|repository name not known to registry|name unknown|MANIFEST_UNKNOWN|NAME_UNKNOWN`, ErrNotFound, false},

@@ -15,7 +15,8 @@ func sentinels() map[string]error {
 		"ErrNotRunning": ErrNotRunning, "ErrNoQuorum": ErrNoQuorum, "ErrNotFound": ErrNotFound, "ErrOSUnknown": ErrOSUnknown,
 		"ErrRegistry": ErrRegistry, "ErrDenied": ErrDenied, "ErrBusy": ErrBusy, "ErrNoSpace": ErrNoSpace, "ErrChanged": ErrChanged,
 		"ErrProtected": ErrProtected, "ErrDataset": ErrDataset, "ErrStart": ErrStart, "ErrStop": ErrStop,
-		"ErrInterrupted": ErrInterrupted, "ErrLocked": ErrLocked,
+		"ErrInterrupted": ErrInterrupted, "ErrArchive": ErrArchive, "ErrUnpack": ErrUnpack,
+		"ErrNoPasswd": ErrNoPasswd, "ErrVolumeFile": ErrVolumeFile, "ErrDigest": ErrDigest, "ErrLocked": ErrLocked,
 	}
 }
 

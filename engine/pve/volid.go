@@ -81,17 +81,3 @@ func fileSafe(s string) string {
 	}, s)
 	return strings.TrimLeft(out, ".-")
 }
-
-// CheckArchiveName refuses a name that a storage would not list as a template or
-// that would not be detected as an OCI archive (archive_is_oci_format in Create.pm).
-func CheckArchiveName(name string) error {
-	switch {
-	case name != fileSafe(name) || name == "":
-		return fmt.Errorf("archive name %q may hold letters, digits, _ . and - only", name)
-	case !strings.HasSuffix(name, ".tar") || name == ".tar":
-		return fmt.Errorf("archive name %q does not end in .tar", name)
-	case len(name) > maxArchiveName:
-		return fmt.Errorf("archive name %q has %d characters; at most %d fit", name, len(name), maxArchiveName)
-	}
-	return nil
-}

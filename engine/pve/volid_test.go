@@ -1,9 +1,12 @@
 package pve
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
+
+var archiveName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*\.tar$`)
 
 func TestArchiveName(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0a", 32)
@@ -19,21 +22,14 @@ func TestArchiveName(t *testing.T) {
 	for _, repository := range []string{"linuxserver/jellyfin", "jellyfin/jellyfin", strings.Repeat("a/", 200) + "x", strings.Repeat("a/", 200) + "y", "-x", "../x"} {
 		for _, registry := range []string{"docker.io", "../etc", ""} {
 			name := ArchiveName(registry, repository, digest)
-			if err := CheckArchiveName(name); err != nil {
-				t.Error(err)
+			// What a storage lists as a template and pct create takes for an image.
+			if !archiveName.MatchString(name) || len(name) > maxArchiveName {
+				t.Errorf("name is %q", name)
 			}
 			if names[name] {
 				t.Errorf("%q names two images", name)
 			}
 			names[name] = true
-		}
-	}
-}
-
-func TestCheckArchiveNameRefuses(t *testing.T) {
-	for _, bad := range []string{"", ".tar", "x.TAR", "x.tar.gz", "a/b.tar", "a:b.tar", "-x.tar", "../x.tar", strings.Repeat("a", 300) + ".tar"} {
-		if CheckArchiveName(bad) == nil {
-			t.Errorf("%q passes", bad)
 		}
 	}
 }
