@@ -30,6 +30,7 @@ func TestHostileInput(t *testing.T) {
 		{"recipe language", func(t *testing.T) int { return hostileRecipes(t, "language") }},
 		{"image configs", func(t *testing.T) int { return hostileImages(t, hostileConfigs()) }},
 		{"image layers and manifests", func(t *testing.T) int { return hostileImages(t, hostileLayers()) }},
+		{"answers of a node", hostileAnswers},
 	} {
 		t.Run(family.name, func(t *testing.T) {
 			t.Parallel()

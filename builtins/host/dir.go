@@ -74,7 +74,11 @@ func (d dir) Observe(a *engine.Answers) (engine.State, error) {
 	case stat.Err != nil:
 		return nil, stat.Err
 	}
-	if kind := strings.TrimSpace(string(stat.Result.Stdout)); kind != "directory" {
+	kind, err := pve.ParseFileType(d.statAsk().Argv(), stat.Result.Stdout)
+	if err != nil {
+		return nil, err
+	}
+	if kind != "directory" {
 		if kind == "symbolic link" {
 			return nil, d.linkError(a)
 		}
@@ -90,7 +94,11 @@ func (d dir) linkError(a *engine.Answers) error {
 	if link.Err != nil {
 		return link.Err
 	}
-	if to := strings.TrimSuffix(string(link.Result.Stdout), "\n"); to != d.path {
+	to, err := pve.ParsePath(d.linkAsk().Argv(), link.Result.Stdout)
+	if err != nil {
+		return err
+	}
+	if to != d.path {
 		return engine.WithHint(fmt.Errorf("%q leads over a symbolic link to %q; Proxmox mounts no such path", d.path, to),
 			fmt.Sprintf("say host_dir(%q)", to))
 	}

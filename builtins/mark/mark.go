@@ -53,6 +53,9 @@ func parse(file string, data []byte) (memory, error) {
 	if got.Format > record.Format {
 		return got, fmt.Errorf("%s has format %d; this tg knows up to %d", file, got.Format, record.Format)
 	}
+	if got.Format < 1 || got.Step.Name() == "" || pve.CheckDigest(got.Did) != nil {
+		return got, engine.WithHint(fmt.Errorf("%s: wanted the memory of a command, got %.80q", file, data), "remove the file; the command then runs again")
+	}
 	return got, nil
 }
 

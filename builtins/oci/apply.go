@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -153,15 +152,16 @@ func (p pull) obtain(ctx context.Context, w engine.Work, old facts, img *image, 
 
 // archivePath asks the storage where the archive lies; the file need not exist.
 func archivePath(ctx context.Context, h engine.Host, volume string) (string, error) {
-	out, err := act.Look(ctx, h, "pvesm", "path", volume)
+	argv := []string{"pvesm", "path", volume}
+	out, err := act.Look(ctx, h, argv...)
 	if err != nil {
 		return "", err
 	}
-	name := strings.TrimSuffix(string(out), "\n")
-	switch {
-	case !path.IsAbs(name) || strings.ContainsAny(name, "\n\x00"):
-		return "", fmt.Errorf("pvesm path %s printed %q; wanted one absolute path", volume, out)
-	case strings.Contains(name, ":"):
+	name, err := pve.ParsePath(argv, out)
+	if err != nil {
+		return "", err
+	}
+	if strings.Contains(name, ":") {
 		return "", fmt.Errorf("%s is %q on the node; skopeo cannot write to a path with a colon", volume, name)
 	}
 	return name, nil
@@ -169,7 +169,8 @@ func archivePath(ctx context.Context, h engine.Host, volume string) (string, err
 
 // sizeOf returns the size of a file, -1 if there is none.
 func sizeOf(ctx context.Context, h engine.Host, name string) (int64, error) {
-	out, err := act.Look(ctx, h, "stat", "-c", "%s", name)
+	argv := statAsk(name).Argv()
+	out, err := act.Look(ctx, h, argv...)
 	var exit *engine.ExitError
 	if errors.As(err, &exit) {
 		return -1, nil
@@ -177,7 +178,7 @@ func sizeOf(ctx context.Context, h engine.Host, name string) (int64, error) {
 	if err != nil {
 		return -1, err
 	}
-	return parseSize(out)
+	return pve.ParseFileSize(argv, out)
 }
 
 // copy pulls to partial, which the image's facts name beforehand: a pull of

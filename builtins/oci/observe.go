@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/tengil/tengil/engine"
@@ -134,6 +133,9 @@ func parseFacts(name string, data []byte) (facts, error) {
 			return f, engine.WithHint(fmt.Errorf("%s: %w", name, err), "remove the file; the image is then pulled again")
 		}
 	}
+	if f.Format < 1 {
+		return f, engine.WithHint(fmt.Errorf("%s: wanted facts of an image, got %.80q", name, data), "remove the file; the image is then pulled again")
+	}
 	if f.Format > record.Format {
 		return f, engine.WithHint(fmt.Errorf("%s has format %d; this tg knows up to %d", name, f.Format, record.Format),
 			"a newer tg wrote it; update this one")
@@ -151,17 +153,8 @@ func (p pull) isPresent(a *engine.Answers, f facts) (bool, error) {
 	if ans.Err != nil {
 		return false, ans.Err
 	}
-	size, err := parseSize(ans.Result.Stdout)
+	size, err := pve.ParseFileSize(statAsk(f.Path).Argv(), ans.Result.Stdout)
 	return size == f.Size, err
-}
-
-// parseSize reads what "stat -c %s" prints.
-func parseSize(out []byte) (int64, error) {
-	n, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
-	if err != nil || n < 0 {
-		return -1, fmt.Errorf("stat -c %%s: wanted the size of an archive, got %.80q", out)
-	}
-	return n, nil
 }
 
 // A registryImage is what a registry says of the image; zero where nobody was
@@ -184,7 +177,10 @@ func (p pull) registryAnswer(a *engine.Answers, at Reference) (r registryImage, 
 	if err != nil {
 		return r, explain(err, at)
 	}
-	if r.config, err = compact(config); err != nil {
+	if r.config, err = compact(config); err == nil {
+		_, err = pve.ParseImageConfig(r.config)
+	}
+	if err != nil {
 		return r, p.strange("--config", at.source(), err)
 	}
 	return r, nil
@@ -212,7 +208,7 @@ func answer(a engine.Answer) ([]byte, error) {
 
 func limit(out []byte) error {
 	if len(out) > pve.MaxManifest {
-		return engine.WithHint(fmt.Errorf("registry answered with %d bytes; wanted at most %d", len(out), pve.MaxManifest), otherImage)
+		return engine.WithHint(fmt.Errorf("skopeo inspect: registry answered with %d bytes; wanted at most %d", len(out), pve.MaxManifest), otherImage)
 	}
 	return nil
 }

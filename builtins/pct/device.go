@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/tengil/tengil/builtins/bind"
 	"github.com/tengil/tengil/engine"
@@ -90,7 +89,10 @@ func (s deviceSpec) Observe(a *engine.Answers) (engine.State, error) {
 	case ans.Err != nil:
 		return nil, ans.Err
 	}
-	kind := strings.TrimSpace(string(ans.Result.Stdout))
+	kind, err := pve.ParseFileType(s.statAsk().Argv(), ans.Result.Stdout)
+	if err != nil {
+		return nil, err
+	}
 	if kind != "character special file" && kind != "block special file" {
 		return nil, fmt.Errorf("%q is a %s; wanted a device", s.device.Path, kind)
 	}

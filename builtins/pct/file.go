@@ -99,6 +99,12 @@ func newContent(c engine.Call) (content, error) {
 // owner is what stat prints of a file that is as wanted.
 func (f content) owner() string { return fmt.Sprintf("%d %d %s", f.uid, f.gid, f.mode) }
 
+// parseOwner returns what ownerAsk asks for, as file.owner has it.
+func parseOwner(name string, out []byte) (string, error) {
+	uid, gid, mode, err := pve.ParseOwner(ownerAsk(name).Argv(), out)
+	return uid + " " + gid + " " + mode, err
+}
+
 func ownerAsk(name string) engine.Ask { return engine.AskRun("stat", "-c", "%u %g %a", name) }
 
 // perm returns the mode as a number; newContent has checked it.

@@ -112,7 +112,11 @@ func (f bindFile) Observe(a *engine.Answers) (engine.State, error) {
 		if ans.Err != nil {
 			return nil, ans.Err
 		}
-		st.whole[name] = strings.TrimSpace(string(ans.Result.Stdout)) == f.owner()
+		owner, err := parseOwner(name, ans.Result.Stdout)
+		if err != nil {
+			return nil, err
+		}
+		st.whole[name] = owner == f.owner()
 	}
 	guests, err := GuestsOf(a, f.node)
 	if err != nil {

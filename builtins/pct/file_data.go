@@ -11,6 +11,7 @@ import (
 	"github.com/tengil/tengil/builtins/act"
 	"github.com/tengil/tengil/builtins/zfs"
 	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/pve"
 )
 
 // A dataFile is a file in a dataset. Containers may write there too, so a
@@ -69,8 +70,14 @@ func (f dataFile) Observe(a *engine.Answers) (engine.State, error) {
 	if link.Err != nil && !errors.As(link.Err, &exit) {
 		return nil, link.Err
 	}
-	if exit == nil && strings.TrimSuffix(string(link.Result.Stdout), "\n") != name {
-		return &dataState{}, nil // a link: what it leads to is not the file; Apply looks again
+	if exit == nil {
+		to, err := pve.ParsePath(linkAsk(name).Argv(), link.Result.Stdout)
+		if err != nil {
+			return nil, err
+		}
+		if to != name {
+			return &dataState{}, nil // a link: what it leads to is not the file; Apply looks again
+		}
 	}
 	st := &dataState{}
 	switch st.data, err = a.File(name); {
@@ -83,8 +90,9 @@ func (f dataFile) Observe(a *engine.Answers) (engine.State, error) {
 	if owner.Err != nil {
 		return nil, owner.Err
 	}
-	st.exists, st.owner = true, strings.TrimSpace(string(owner.Result.Stdout))
-	return st, nil
+	st.exists = true
+	st.owner, err = parseOwner(name, owner.Result.Stdout)
+	return st, err
 }
 
 func (f dataFile) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
@@ -150,7 +158,11 @@ func makeDir(ctx context.Context, h engine.Host, dir string) (made bool, err err
 	if err != nil {
 		return false, err
 	}
-	if to := strings.TrimSuffix(string(out), "\n"); to != dir {
+	to, err := pve.ParsePath(linkAsk(dir).Argv(), out)
+	if err != nil {
+		return false, err
+	}
+	if to != dir {
 		return false, fmt.Errorf("%q leads over a symbolic link to %q; wanted a directory of the dataset", dir, to)
 	}
 	_, err = act.Look(ctx, h, "stat", "-c", "%F", dir)

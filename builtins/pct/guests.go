@@ -90,6 +90,9 @@ func parseConfigs(a *engine.Answers) (*Guests, error) {
 		if guest.Config, err = pve.ParseConfig(data); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
+		if c := guest.Config; len(c.Options) == 0 && len(c.Unknown) > 0 {
+			return nil, engine.WithHint(fmt.Errorf("%s: wanted the config of a container, got %.80q", name, data), "see what became of the container, then restore the file from a backup or remove it")
+		}
 		guest.ID, guest.Mine, guest.IDErr = identify(guest.Config, id)
 		g.ByID[id], g.Used[id] = guest, true
 		if guest.Mine {

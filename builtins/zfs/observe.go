@@ -124,6 +124,10 @@ func (d dataset) Observe(a *engine.Answers) (engine.State, error) {
 	if err != nil {
 		return nil, err
 	}
+	// zfs lists the dataset of a pool with the others, and New has seen the pool.
+	if pool := pve.PoolOf(d.name); all != nil && all[pool] == nil {
+		return nil, engine.WithHint(fmt.Errorf("zfs list: wanted %q among the datasets, got %d others", pool, len(all)), "look at the pool, on the node:\n    zpool status "+pool)
+	}
 	st := &state{props: map[string]string{}}
 	for _, p := range parents(d.name) {
 		if _, ok := all[p]; !ok {
@@ -181,10 +185,7 @@ func (d dataset) observeOwner(a *engine.Answers, st *state) error {
 	if ans.Err != nil {
 		return ans.Err
 	}
-	f := strings.Fields(string(ans.Result.Stdout))
-	if len(f) != 3 {
-		return fmt.Errorf("stat printed %q; wanted owner, group and mode", ans.Result.Stdout)
-	}
-	st.uid, st.gid, st.mode = f[0], f[1], f[2]
-	return nil
+	var err error
+	st.uid, st.gid, st.mode, err = pve.ParseOwner(statAsk(st.props["mountpoint"]).Argv(), ans.Result.Stdout)
+	return err
 }

@@ -116,10 +116,10 @@ func diff(g *engine.Graph, seen *engine.Answers) ([]engine.PlanNode, error) {
 	var errs []error
 	said := map[string]bool{}
 	fail := func(n engine.Node, op string, err error) {
-		err = blame(n, op, err)
-		if !said[err.Error()] { // the parts of a step look at the same thing
-			said[err.Error()] = true
-			errs = append(errs, err)
+		what := op + "\x00" + err.Error()
+		if !said[what] { // the parts of a step look at the same thing, and steps at what all share
+			said[what] = true
+			errs = append(errs, blame(n, op, err))
 		}
 	}
 	for _, n := range g.Nodes() {
@@ -198,7 +198,8 @@ func found(kinds []engine.Kind, app string, seen *engine.Answers) ([]engine.Foun
 		}
 		fs, err := k.Find(seen)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("find what %s made: %w", k.Name, err))
+			err = fmt.Errorf("find what %s made: %w", k.Name, err)
+			errs = append(errs, &engine.Error{Err: err, Hint: engine.HintOf(err)})
 		}
 		for _, f := range fs {
 			if app == "" || f.App == app {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +59,7 @@ func ParseFacts(a *engine.Answers, want engine.Choices) (*engine.Facts, error) {
 		readPackages, readNames, readSizes, readStorages, readPools, readBridges, readGPUs,
 	} {
 		if err := read(a, f); err != nil {
-			return nil, err
+			return nil, &engine.Error{Err: err, Hint: engine.HintOf(err)} // which shortens what it repeats
 		}
 	}
 	def, err := choose(f, want)
@@ -76,8 +77,12 @@ func readPackages(a *engine.Answers, f *engine.Facts) error {
 	if ans.Err != nil && (!errors.As(ans.Err, &exit) || len(ans.Result.Stdout) == 0) {
 		return ans.Err
 	}
+	lines, err := wholeLines(packagesAsk().Argv(), ans.Result.Stdout)
+	if err != nil {
+		return err
+	}
 	f.Packages = map[string]string{}
-	for line := range strings.Lines(string(ans.Result.Stdout)) {
+	for _, line := range lines {
 		name, version, ok := strings.Cut(strings.TrimSpace(line), " ")
 		if ok && version != "" {
 			f.Packages[name] = version
@@ -85,12 +90,20 @@ func readPackages(a *engine.Answers, f *engine.Facts) error {
 	}
 	manager := f.Packages["pve-manager"]
 	if manager == "" {
-		return fmt.Errorf("dpkg-query named no version of pve-manager, got %q; is this a Proxmox VE node?", ans.Result.Stdout)
+		return fmt.Errorf("dpkg-query: wanted the version of pve-manager among others, got %.80q; is this a Proxmox VE node?", ans.Result.Stdout)
+	}
+	for name, version := range f.Packages {
+		if !debianVersion.MatchString(version) {
+			return fmt.Errorf("dpkg-query: wanted the version of %s, got %.80q", name, version)
+		}
 	}
 	parts := strings.SplitN(manager, ".", 3)
 	f.PVE = strings.Join(parts[:min(2, len(parts))], ".")
 	return nil
 }
+
+// debianVersion is a version as deb-version(7) has it.
+var debianVersion = regexp.MustCompile(`^([0-9]+:)?[0-9][A-Za-z0-9.+~-]*$`)
 
 func readNames(a *engine.Answers, f *engine.Facts) error {
 	arch, err := word(a, "dpkg", "--print-architecture")
@@ -101,22 +114,31 @@ func readNames(a *engine.Answers, f *engine.Facts) error {
 	if err != nil {
 		return err
 	}
+	if !slices.Contains([]string{"amd64", "arm64", "riscv64"}, arch) {
+		return fmt.Errorf("dpkg --print-architecture: wanted amd64, arm64 or riscv64, got %.80q", arch)
+	}
 	f.Arch = arch
 	f.Node, _, _ = strings.Cut(node, ".") // the cluster uses the short name
+	if !nodeName.MatchString(f.Node) {
+		return fmt.Errorf("uname -n: wanted the name of a node, got %.80q", node)
+	}
 	return nil
 }
 
-// word returns the only word that a command printed.
+// nodeName is what PVE takes as the name of a node (pve-node in JSONSchema.pm).
+var nodeName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
+
+// word returns the only word that a command printed, on a whole line.
 func word(a *engine.Answers, argv ...string) (string, error) {
 	r, err := a.Run(argv...)
 	if err != nil {
 		return "", err
 	}
-	fields := strings.Fields(string(r.Stdout))
-	if len(fields) != 1 {
-		return "", fmt.Errorf("%s: wanted one word, got %q", strings.Join(argv, " "), r.Stdout)
+	line, err := OneLine(argv, r.Stdout)
+	if err != nil || strings.ContainsAny(line, " \t") {
+		return "", wanted(argv, "one word", r.Stdout)
 	}
-	return fields[0], nil
+	return line, nil
 }
 
 func readSizes(a *engine.Answers, f *engine.Facts) error {
@@ -125,7 +147,7 @@ func readSizes(a *engine.Answers, f *engine.Facts) error {
 		return err
 	}
 	if f.Cores, err = strconv.Atoi(cores); err != nil || f.Cores < 1 {
-		return fmt.Errorf("nproc: wanted a number of cores, got %q", cores)
+		return fmt.Errorf("nproc: wanted a number of cores, got %.80q", cores)
 	}
 	data, err := a.File(memInfo)
 	if err != nil {
@@ -142,7 +164,7 @@ func readSizes(a *engine.Answers, f *engine.Facts) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: wanted a line MemTotal, got %q", memInfo, firstLine(data))
+	return fmt.Errorf("%s: wanted a line MemTotal, got %.80q", memInfo, firstLine(data))
 }
 
 func readStorages(a *engine.Answers, f *engine.Facts) error {
@@ -166,11 +188,17 @@ func readPools(a *engine.Answers, f *engine.Facts) error {
 	if ans.Err != nil {
 		return ans.Err
 	}
-	for line := range bytes.Lines(ans.Result.Stdout) {
-		text := strings.TrimRight(string(line), "\n")
+	lines, err := wholeLines(poolsAsk().Argv(), ans.Result.Stdout)
+	if err != nil {
+		return err
+	}
+	for _, text := range lines {
 		fields := strings.Split(text, "\t")
 		if len(fields) != 4 {
-			return fmt.Errorf("zpool list: wanted name, size, free and health, got %q", text)
+			return fmt.Errorf("zpool list: wanted name, size, free and health, got %.80q", text)
+		}
+		if err := CheckDataset(fields[0]); err != nil {
+			return fmt.Errorf("zpool list: wanted the name of a pool: %w", err)
 		}
 		size, err1 := ParseSize(fields[1])
 		free, err2 := ParseSize(fields[2])

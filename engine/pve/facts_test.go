@@ -110,7 +110,7 @@ func TestParseFactsRefuses(t *testing.T) {
 		{"a garbled number of cores", engine.AskRun("nproc"), out("many\n"), `nproc: wanted a number of cores, got "many"`},
 		{"no memory", engine.AskFile(memInfo), engine.Answer{Data: []byte("x\n")}, `/proc/meminfo: wanted a line MemTotal, got "x"`},
 		{"a garbled pool", poolsAsk(), out("tank 1 2\n"), `zpool list: wanted name, size, free and health, got "tank 1 2"`},
-		{"a garbled storage.cfg", engine.AskFile(StorageCfgFile), engine.Answer{Data: []byte("dir local\n")}, `storage.cfg line 1 is "dir local"; wanted TYPE: NAME`},
+		{"a garbled storage.cfg", engine.AskFile(StorageCfgFile), engine.Answer{Data: []byte("dir local\n")}, `storage.cfg: line 1 is "dir local"; wanted TYPE: NAME`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := node()

@@ -22,6 +22,9 @@ func readGPUs(a *engine.Answers, f *engine.Facts) error {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(drm)) {
+		if line := firstLine(drm[name]); len(drm[name]) > 0 && !ueventLine.MatchString(line) {
+			return fmt.Errorf("%s: wanted lines KEY=VALUE, got %.80q", name, line)
+		}
 		addDRM(byPCI, path.Base(path.Dir(path.Dir(name))), drm[name])
 	}
 	nvidia, err := a.Glob(nvidiaGlob)
@@ -38,6 +41,8 @@ func readGPUs(a *engine.Answers, f *engine.Facts) error {
 	}
 	return nil
 }
+
+var ueventLine = regexp.MustCompile(`^[A-Z][A-Z0-9_]*=`)
 
 // addDRM takes the uevent file of a device such as card0 or renderD128;
 // connectors (card0-HDMI-A-1) have the same file and are left out.

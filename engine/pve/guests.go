@@ -3,6 +3,7 @@ package pve
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -48,12 +49,15 @@ func (j guestJSON) guest() Guest {
 func ParseGuestList(data []byte) ([]Guest, error) {
 	var list []guestJSON
 	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("list of containers: %w", err)
+		return nil, fmt.Errorf("pvesh get …/lxc: wanted a list of containers: %w", err)
+	}
+	if list == nil {
+		return nil, errors.New("pvesh get …/lxc: wanted a list of containers, got null")
 	}
 	out := make([]Guest, 0, len(list))
 	for _, j := range list {
 		if j.VMID <= 0 {
-			return nil, fmt.Errorf("list of containers: vmid is %d; wanted a positive number", j.VMID)
+			return nil, fmt.Errorf("pvesh get …/lxc: vmid is %d; wanted a positive number", j.VMID)
 		}
 		out = append(out, j.guest())
 	}
@@ -71,7 +75,7 @@ func ParseAddresses(out []byte) ([]netip.Addr, error) {
 		}
 		a, err := netip.ParseAddr(line)
 		if err != nil {
-			return nil, fmt.Errorf("lxc-info printed %q; wanted an address", line)
+			return nil, fmt.Errorf("lxc-info: wanted an address on each line, got %.80q", line)
 		}
 		addrs = append(addrs, a)
 	}

@@ -51,6 +51,9 @@ func ParseImageConfig(data []byte) (ImageConfig, error) {
 	if err := json.Unmarshal(data, &j); err != nil {
 		return ImageConfig{}, fmt.Errorf("image config: %w", err)
 	}
+	if j.RootFS.DiffIDs == nil {
+		return ImageConfig{}, errors.New("image config: wanted the digests of layers in rootfs.diff_ids, got none")
+	}
 	c := j.Config
 	return ImageConfig{
 		Arch: j.Architecture, OS: j.OS, Variant: j.Variant,

@@ -2,6 +2,7 @@ package pve
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/tengil/tengil/engine"
@@ -19,14 +20,14 @@ func ParseStorageCfg(data []byte) ([]engine.Storage, error) {
 		if line[0] != ' ' && line[0] != '\t' {
 			kind, name, ok := strings.Cut(trimmed, ":")
 			name = strings.TrimSpace(name)
-			if !ok || name == "" {
-				return nil, fmt.Errorf("storage.cfg line %d is %q; wanted TYPE: NAME", i+1, line)
+			if !ok || !storageType.MatchString(kind) || CheckStorageID(name) != nil {
+				return nil, fmt.Errorf("%s: line %d is %.80q; wanted TYPE: NAME", StorageCfgFile, i+1, line)
 			}
 			out = append(out, engine.Storage{Name: name, Type: kind})
 			continue
 		}
 		if len(out) == 0 {
-			return nil, fmt.Errorf("storage.cfg line %d is %q before any section", i+1, line)
+			return nil, fmt.Errorf("%s: line %d is %.80q before any section", StorageCfgFile, i+1, line)
 		}
 		setStorage(&out[len(out)-1], trimmed)
 	}
@@ -35,6 +36,8 @@ func ParseStorageCfg(data []byte) ([]engine.Storage, error) {
 	}
 	return out, nil
 }
+
+var storageType = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
 
 func setStorage(s *engine.Storage, line string) {
 	key, value, _ := strings.Cut(line, " ")

@@ -19,14 +19,17 @@ func ParseZFSList(out []byte, cols []string) (map[string]map[string]string, erro
 		return nil, errors.New("zfs list: the columns lack name")
 	}
 	all := map[string]map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		line = strings.TrimSuffix(line, "\n")
+	lines, err := wholeLines([]string{"zfs", "list"}, out)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range lines {
 		if line == "" {
 			continue
 		}
 		fields := strings.Split(line, "\t")
 		if len(fields) != len(cols) {
-			return nil, fmt.Errorf("zfs list printed %q: %d fields, wanted %d", line, len(fields), len(cols))
+			return nil, fmt.Errorf("zfs list: wanted %d fields on each line, got %d: %.80q", len(cols), len(fields), line)
 		}
 		props := make(map[string]string, len(cols))
 		for i, v := range fields {
@@ -49,15 +52,18 @@ func (p ZFSProperty) Local() bool { return p.Source == "local" || p.Source == "r
 // ParseZFSGet reads what "zfs get -Hp -o property,value,source P… DATASET" prints.
 func ParseZFSGet(out []byte) (map[string]ZFSProperty, error) {
 	all := map[string]ZFSProperty{}
-	for line := range strings.Lines(string(out)) {
-		line = strings.TrimSuffix(line, "\n")
+	lines, err := wholeLines([]string{"zfs", "get"}, out)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range lines {
 		if line == "" {
 			continue
 		}
 		name, rest, ok := strings.Cut(line, "\t")
 		i := strings.LastIndexByte(rest, '\t')
 		if !ok || i < 0 {
-			return nil, fmt.Errorf("zfs get printed %q; wanted property, value and source", line)
+			return nil, fmt.Errorf("zfs get: wanted property, value and source on each line, got %.80q", line)
 		}
 		all[name] = ZFSProperty{rest[:i], rest[i+1:]}
 	}

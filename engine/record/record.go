@@ -110,6 +110,9 @@ func parseRecord(name string, files map[string][]byte) (Record, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Record{}, fmt.Errorf("%s: %w", name, err)
 	}
+	if r.Format < 1 {
+		return Record{}, fmt.Errorf("%s: wanted the record of an app, got %.80q", name, data)
+	}
 	return r, checkFormat(name, r.Format)
 }
 
@@ -206,7 +209,7 @@ func parseIntent(name string, data []byte) (Intent, error) {
 		return i, engine.WithHint(fmt.Errorf("%s: %w", name, err), "tengil did not write it so; look whether a container is half made, then remove the file")
 	}
 	if !strings.HasPrefix(i.Unit, "tengil-") || i.VMID < 100 || i.Step == "" {
-		return i, fmt.Errorf("%s: wanted a step, an id and a unit of tengil, got %q", name, data)
+		return i, fmt.Errorf("%s: wanted a step, an id and a unit of tengil, got %.80q", name, data)
 	}
 	return i, checkFormat(name, i.Format)
 }

@@ -1,0 +1,83 @@
+package pve
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// OneLine returns the only line that a command printed, without its end. What was
+// cut off, has more lines or is no text is an error that names the command.
+func OneLine(argv []string, out []byte) (string, error) {
+	line, ok := strings.CutSuffix(string(out), "\n")
+	if _, at := ControlChars(line); !ok || at >= 0 || line == "" {
+		return "", wanted(argv, "one line", out)
+	}
+	return line, nil
+}
+
+// wanted says what a command should have printed and, shortened, what it did.
+func wanted(argv []string, what string, out []byte) error {
+	return fmt.Errorf("%s: wanted %s, got %.80q", strings.Join(argv, " "), what, out)
+}
+
+// ParseFileType reads what "stat -c %F FILE" prints: "directory", "symbolic link".
+func ParseFileType(argv []string, out []byte) (string, error) {
+	kind, err := OneLine(argv, out)
+	known := []string{"regular file", "regular empty file", "directory", "symbolic link", "character special file", "block special file", "fifo", "socket"}
+	if err != nil || !slices.Contains(known, kind) {
+		return "", wanted(argv, "a type of file", out)
+	}
+	return kind, nil
+}
+
+// ParsePath reads what "readlink -f FILE" or "pvesm path VOLUME" prints: one
+// absolute path.
+func ParsePath(argv []string, out []byte) (string, error) {
+	name, err := OneLine(argv, out)
+	if err != nil || !path.IsAbs(name) {
+		return "", wanted(argv, "one absolute path", out)
+	}
+	return name, nil
+}
+
+// ParseFileSize reads what "stat -c %s FILE" prints.
+func ParseFileSize(argv []string, out []byte) (int64, error) {
+	line, err := OneLine(argv, out)
+	if err != nil {
+		return 0, wanted(argv, "a number of bytes", out)
+	}
+	n, err := strconv.ParseInt(line, 10, 64)
+	if err != nil || n < 0 {
+		return 0, wanted(argv, "a number of bytes", out)
+	}
+	return n, nil
+}
+
+var ownerLine = regexp.MustCompile(`^([0-9]{1,10}) ([0-9]{1,10}) ([0-7]{1,4})$`)
+
+// ParseOwner reads what "stat -c '%u %g %a' FILE" prints.
+func ParseOwner(argv []string, out []byte) (uid, gid, mode string, err error) {
+	line, err := OneLine(argv, out)
+	m := ownerLine.FindStringSubmatch(line)
+	if err != nil || m == nil {
+		return "", "", "", wanted(argv, "owner, group and mode", out)
+	}
+	return m[1], m[2], m[3], nil
+}
+
+// wholeLines splits what a command printed into lines. The last one must have its
+// end: without it the output was cut off, and the line may mean something else.
+func wholeLines(argv []string, out []byte) ([]string, error) {
+	if len(out) == 0 {
+		return nil, nil
+	}
+	text, ok := strings.CutSuffix(string(out), "\n")
+	if !ok {
+		return nil, wanted(argv, "whole lines", out[max(0, len(out)-60):])
+	}
+	return strings.Split(text, "\n"), nil
+}
