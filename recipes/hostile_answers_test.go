@@ -55,15 +55,15 @@ func (h altered) Batch(ctx context.Context, asks []engine.Ask) (*engine.Answers,
 	return engine.NewAnswers(m), nil
 }
 
-// A mutation is what becomes of what a node says.
-type mutation struct {
+// A spoiling is what becomes of what a node says.
+type spoiling struct {
 	name string
 	of   func(said []byte) []byte
 }
 
-func mutations() []mutation {
+func spoilings() []spoiling {
 	constant := func(s string) func([]byte) []byte { return func([]byte) []byte { return []byte(s) } }
-	return []mutation{
+	return []spoiling{
 		{"nothing", constant("")},
 		{"the first half", func(said []byte) []byte { return said[:len(said)/2] }},
 		{"all but the last byte", func(said []byte) []byte { return said[:max(0, len(said)-1)] }},
@@ -78,8 +78,8 @@ func mutations() []mutation {
 	}
 }
 
-// mutate applies a mutation to one answer, and of several files to the first.
-func mutate(a engine.Answer, of func([]byte) []byte) engine.Answer {
+// spoil applies a spoiling to one answer, and of several files to the first.
+func spoil(a engine.Answer, of func([]byte) []byte) engine.Answer {
 	a.Result.Stdout = of(a.Result.Stdout)
 	a.Data = of(a.Data)
 	if a.Files != nil {
@@ -110,13 +110,13 @@ func hostileAnswers(t *testing.T) int {
 		asked, good := r.asked(said)
 		mark := len(r.lab.Log())
 		for _, key := range slices.Sorted(maps.Keys(asked)) {
-			for _, m := range mutations() {
+			for _, m := range spoilings() {
 				cases++
 				q := asked[key]
 				name := fmt.Sprintf("deployed %v, %s is %s", deployed, q, m.name)
 				got, err := r.planAltered(said, func(other engine.Ask, a engine.Answer) engine.Answer {
 					if other.Key() == key {
-						return mutate(a, m.of)
+						return spoil(a, m.of)
 					}
 					return a
 				})
@@ -179,7 +179,7 @@ func (r *rig) planAltered(said map[string]engine.Answer, change func(engine.Ask,
 
 // isTrue reports whether an altered answer is one that a node may well give, and
 // got, a plan or an error, is right about such a node.
-func isTrue(q engine.Ask, m mutation, got string) bool {
+func isTrue(q engine.Ask, m spoiling, got string) bool {
 	for _, c := range []struct{ question, mutation, got, why string }{
 		{"/sys/class/drm/", "nothing", "pct_create/web", "a card that is no PCI card is none for a recipe"},
 		{"/sys/class/drm/", "half", "pct_create/web", "a card that is no PCI card is none for a recipe"},
@@ -188,8 +188,10 @@ func isTrue(q engine.Ask, m mutation, got string) bool {
 		{"/tank/x/web/web.conf", "", "~ content:", "a file of the dataset may hold anything"},
 		{"/var/lib/tengil/x/files/*", "", "file/web/etc/web.conf", "a file that is not whole is written again"},
 		{"/etc/pve/priv/tengil/x/*", "", "env.P", "a secret may be any text of one line"},
-		{"/etc/pve/nodes/*/lxc/*.conf", "nothing", "pct_create/db", "an empty config is no container of the application"},
-		{"/etc/pve/nodes/*/lxc/*.conf", "ten times the same", "~ lxc.mount.entry.", "lines may stand twice, and are put right"},
+		{"/etc/pve/nodes/*/lxc/*.conf", "nothing", "there is no such container", "an empty config is no container of the application"},
+		{"/etc/pve/nodes/*/lxc/*.conf", "the first half", "~ swap: ", "what a config does not say is set again"},
+		{"/var/lib/tengil/x/hosts", "", "names: ", "a file that is not whole is written again"},
+		{"/etc/pve/nodes/*/lxc/*.conf", "ten times the same", ", restarts", "lines may stand twice, and are put right"},
 		{"/etc/pve/nodes/*/lxc/*.conf", "", "CT 10", "the container is named instead of its file"},
 		{"/etc/pve/storage.cfg", "", "no storage on pve can keep archives", "a node may have no storages"},
 		{"lxc-info", "nothing", "url = ", "a container may have no address yet"},

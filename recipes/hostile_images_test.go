@@ -2,19 +2,13 @@ package recipes_test
 
 import (
 	"archive/tar"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/lab"
 )
 
@@ -282,8 +276,3 @@ func TestTheHostileCorpusIsSoundWithoutItsFaults(t *testing.T) {
 	}
 }
 
-var _ = bytes.Equal
-var _ = os.ReadFile
-var _ = time.Second
-var _ = cmp.Diff
-var _ engine.Host

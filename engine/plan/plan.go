@@ -116,10 +116,14 @@ func diff(g *engine.Graph, seen *engine.Answers) ([]engine.PlanNode, error) {
 	var errs []error
 	said := map[string]bool{}
 	fail := func(n engine.Node, op string, err error) {
-		what := op + "\x00" + err.Error()
-		if !said[what] { // the parts of a step look at the same thing, and steps at what all share
+		what := err.Error() // steps look at what all share: the list of containers
+		err = blame(n, op, err)
+		if op != "observe" {
+			what = err.Error() // the parts of a step find the same fault
+		}
+		if !said[what] {
 			said[what] = true
-			errs = append(errs, blame(n, op, err))
+			errs = append(errs, err)
 		}
 	}
 	for _, n := range g.Nodes() {
