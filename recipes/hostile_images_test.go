@@ -275,4 +275,3 @@ func TestTheHostileCorpusIsSoundWithoutItsFaults(t *testing.T) {
 		t.Error("something is left to do")
 	}
 }
-
