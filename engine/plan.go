@@ -13,6 +13,9 @@ type Plan struct {
 	Nodes   []PlanNode // needs before needers
 	Orphans []Orphan   // what the app has on the node but the recipe no longer has
 	Outputs []PlanOutput
+	// Findings are what checks of the whole plan have found; none where there is
+	// nothing to do.
+	Findings []Finding
 	// Destroys says that no recipe is behind the plan: it removes an app.
 	Destroys bool
 	Rounds   int // round trips that observation took
@@ -23,6 +26,23 @@ type PlanNode struct {
 	Node
 	Now  State
 	Diff Diff
+}
+
+// A Check looks at a whole plan. Its questions are sent with the first ones of the
+// steps; Find does no I/O and is called for a plan that has something to do.
+type Check struct {
+	Asks func(g *Graph, f *Facts) []Ask
+	Find func(p *Plan, a *Answers) ([]Finding, error)
+}
+
+// A Finding is what a check has to say of a step. One that refuses keeps the plan
+// from being carried out; any other is a warning, which may tell of what changes by
+// itself and so does not make another plan.
+type Finding struct {
+	Step    Step
+	Text    string
+	Hint    string
+	Refuses bool
 }
 
 // An Orphan is something of the app that no step of the recipe makes any more.
@@ -56,7 +76,8 @@ func (p *Plan) Empty() bool {
 }
 
 // Refused returns an error for each thing that keeps the plan from running: what
-// is there and not ours, and what is to be removed and must not be.
+// is there and not ours, what the node has no room for, and what is to be removed
+// and must not be.
 func (p *Plan) Refused() []error {
 	var out []error
 	for _, n := range p.Nodes {
@@ -64,6 +85,11 @@ func (p *Plan) Refused() []error {
 			if c.Action == AdoptRefused {
 				out = append(out, &Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID, Op: "plan", Err: errors.New(c.Why), Hint: c.Hint})
 			}
+		}
+	}
+	for _, f := range p.Findings {
+		if f.Refuses {
+			out = append(out, &Error{Pos: f.Step.Pos, Via: f.Step.Via, Step: f.Step.ID, Op: "plan", Err: errors.New(f.Text), Hint: f.Hint})
 		}
 	}
 	for _, o := range p.Orphans {

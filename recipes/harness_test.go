@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tengil/tengil/builtins"
+	"github.com/tengil/tengil/builtins/capacity"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/exec"
 	"github.com/tengil/tengil/engine/lab"
@@ -125,7 +126,7 @@ func (r *rig) plan(name, src string, values map[string]string) (*engine.Plan, er
 	if err != nil {
 		return nil, err
 	}
-	return plan.Build(r.t.Context(), g, r.host, f, plan.Options{Kinds: builtins.Kinds()})
+	return plan.Build(r.t.Context(), g, r.host, f, plan.Options{Kinds: builtins.Kinds(), Checks: []engine.Check{capacity.Check()}})
 }
 
 func (r *rig) mustPlan(name, src string, values map[string]string) *engine.Plan {

@@ -35,6 +35,7 @@ type state struct {
 	asked   bool  // the registry was asked
 	digest  string
 	config  json.RawMessage
+	size    int64 // of the layers as the registry has them; 0 where it told of an index only
 }
 
 func (p pull) factsFile() string { return record.ImageFile(p.key) }
@@ -97,7 +98,7 @@ func (p pull) Observe(a *engine.Answers) (engine.State, error) {
 		}
 		var r registryImage
 		if r, err = p.registryAnswer(a, at); err == nil {
-			st.asked, st.digest, st.config = r.config != nil, r.digest, r.config
+			st.asked, st.digest, st.config, st.size = r.config != nil, r.digest, r.config, r.size
 			break
 		}
 	}
@@ -160,6 +161,7 @@ func (p pull) isPresent(a *engine.Answers, f facts) (bool, error) {
 // A registryImage is what a registry says of the image; zero where nobody was
 // there to ask.
 type registryImage struct {
+	size   int64 // of the layers; 0 of an index
 	digest string
 	config json.RawMessage
 }
@@ -172,6 +174,9 @@ func (p pull) registryAnswer(a *engine.Answers, at Reference) (r registryImage, 
 	}
 	if r.digest, err = p.platformDigest(raw); err != nil {
 		return r, p.strange("--raw", at.source(), err)
+	}
+	if m, err := pve.ParseManifest(raw); err == nil {
+		r.size = m.Size()
 	}
 	config, err := answer(a.Get(p.inspectAsk("--config", at)))
 	if err != nil {

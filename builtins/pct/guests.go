@@ -176,3 +176,26 @@ func (g *Guest) net0() pve.Net {
 	}
 	return n
 }
+
+// Memory returns the limit of the container's memory (512M where its config has
+// none, Config.pm).
+func (g *Guest) Memory() engine.Size {
+	if n, err := strconv.ParseInt(g.Config.Get("memory"), 10, 32); err == nil {
+		return engine.Size(n) * engine.MiB
+	}
+	return 512 * engine.MiB
+}
+
+// Onboot reports whether the container starts with its node.
+func (g *Guest) Onboot() bool { return normal("onboot", g.Config.Get("onboot")) == "1" }
+
+// HWAddrs returns the MAC addresses of all interfaces, upper case.
+func (g *Guest) HWAddrs() []string {
+	var out []string
+	for _, i := range g.Config.Indexed("net") {
+		if n, err := pve.ParseNet(g.Config.Get(fmt.Sprintf("net%d", i))); err == nil && n.HWAddr != "" {
+			out = append(out, strings.ToUpper(n.HWAddr))
+		}
+	}
+	return out
+}

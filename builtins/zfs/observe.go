@@ -26,7 +26,7 @@ const (
 // serves all steps.
 func columns() []string {
 	return []string{
-		"name", "mountpoint", "mounted", "used", "quota", "recordsize", "compression", "atime", "xattr", "acltype",
+		"name", "mountpoint", "mounted", "used", "available", "quota", "recordsize", "compression", "atime", "xattr", "acltype",
 		"logbias", "redundant_metadata", "primarycache", "sync", appProp, stepProp, formatProp, protectProp,
 	}
 }

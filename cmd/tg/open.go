@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/tengil/tengil/builtins"
+	"github.com/tengil/tengil/builtins/capacity"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/plan"
 	"github.com/tengil/tengil/engine/recipe"
@@ -54,7 +55,7 @@ func (s *session) open(ctx context.Context, c choice, facts string) (*opened, er
 
 // plan compares the recipe with the node as it is now.
 func (o *opened) plan(ctx context.Context) (*engine.Plan, error) {
-	return plan.Build(ctx, o.recipe.Graph, o.host, o.facts, plan.Options{Kinds: builtins.Kinds()})
+	return plan.Build(ctx, o.recipe.Graph, o.host, o.facts, plan.Options{Kinds: builtins.Kinds(), Checks: []engine.Check{capacity.Check()}})
 }
 
 // Close ends the connection and closes the recipe.

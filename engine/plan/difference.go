@@ -11,7 +11,7 @@ import (
 // Difference compares a plan with one made later. It returns "" if both would do
 // the same, else the first difference in words: the step, the field, what was
 // planned and what would be done now. How what is removed is at the moment, its
-// size for example, does not count.
+// size for example, does not count, and no warning does.
 func Difference(planned, now *engine.Plan) string { return difference(viewOf(planned), viewOf(now)) }
 
 // Difference compares the plan of the file with one made now.
@@ -27,7 +27,7 @@ func difference(a, b *view) string {
 	if a.App != b.App {
 		return differs("the application", a.App, b.App)
 	}
-	for _, find := range []func(a, b *view) string{stepDifference, orphanDifference, outputDifference} {
+	for _, find := range []func(a, b *view) string{stepDifference, orphanDifference, outputDifference, checkDifference} {
 		if d := find(a, b); d != "" {
 			return d
 		}
@@ -193,6 +193,20 @@ func outputDifference(a, b *view) string {
 	for i := range max(len(a.Outputs), len(b.Outputs)) {
 		if x, y := value(a, i), value(b, i); x != y {
 			return differs("outputs", x, y)
+		}
+	}
+	return ""
+}
+
+// checkDifference finds what is refused now and was not when the plan was made.
+func checkDifference(a, b *view) string {
+	refused := map[engine.StepID]bool{}
+	for _, c := range a.Checks {
+		refused[c.Step] = refused[c.Step] || c.Refuses
+	}
+	for _, c := range b.Checks {
+		if c.Refuses && !refused[c.Step] {
+			return differs(string(c.Step), "room for it", c.Text)
 		}
 	}
 	return ""

@@ -18,12 +18,20 @@ type Options struct {
 	// Kinds whose Find tells what an app has on the node that its recipe no
 	// longer makes.
 	Kinds []engine.Kind
+	// Checks look at the plan as a whole.
+	Checks []engine.Check
 }
 
 // Build observes the node and returns what would be done to reach the graph. It
 // changes nothing. Independent errors are joined, in recipe order.
 func Build(ctx context.Context, g *engine.Graph, h engine.Host, f *engine.Facts, o Options) (*engine.Plan, error) {
-	seen, rounds, err := Observe(ctx, h, func(known *engine.Answers) []engine.Ask { return questions(g, o.Kinds, known) })
+	seen, rounds, err := Observe(ctx, h, func(known *engine.Answers) []engine.Ask {
+		asks := questions(g, o.Kinds, known)
+		for _, c := range o.Checks {
+			asks = append(asks, c.Asks(g, f)...)
+		}
+		return asks
+	})
 	if err != nil {
 		return nil, fmt.Errorf("observe %s: %w", h.Name(), err)
 	}
@@ -34,6 +42,16 @@ func Build(ctx context.Context, g *engine.Graph, h engine.Host, f *engine.Facts,
 	p.Outputs = outputs(g, p.Nodes)
 	if p.Orphans, err = orphans(g, o.Kinds, seen); err != nil {
 		return nil, err
+	}
+	if p.Empty() {
+		return p, nil
+	}
+	for _, c := range o.Checks {
+		found, err := c.Find(p, seen)
+		if err != nil {
+			return nil, fmt.Errorf("check %s: %w", h.Name(), err)
+		}
+		p.Findings = append(p.Findings, found...)
 	}
 	return p, nil
 }

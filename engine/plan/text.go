@@ -40,7 +40,17 @@ type view struct {
 	Remove  []orphanView   `json:"remove,omitempty"`
 	Keep    []orphanView   `json:"keep,omitempty"`
 	Outputs []outputView   `json:"outputs,omitempty"`
+	Checks  []checkView    `json:"checks,omitempty"`
 	Summary map[string]int `json:"summary"`
+}
+
+// A checkView is what a check of the whole plan found.
+type checkView struct {
+	Step    engine.StepID `json:"step"`
+	Pos     string        `json:"pos"`
+	Text    string        `json:"text"`
+	Hint    string        `json:"hint,omitempty"`
+	Refuses bool          `json:"refuses,omitempty"` // else it is a warning
 }
 
 // An outputView is an output as it is shown: masked where it is secret.
@@ -90,6 +100,9 @@ func viewOf(p *engine.Plan) *view {
 	v := &view{App: p.App.Name, Host: p.Host, Steps: []*stepView{}, Summary: map[string]int{}}
 	for _, o := range p.Outputs {
 		v.Outputs = append(v.Outputs, outputView{o.Name, o.Value.String(), o.Doc})
+	}
+	for _, f := range p.Findings {
+		v.Checks = append(v.Checks, checkView{f.Step.ID, f.Step.Pos.String(), f.Text, f.Hint, f.Refuses})
 	}
 	byID := map[engine.StepID]*stepView{}
 	for _, n := range p.Nodes {
@@ -157,6 +170,14 @@ func Text(p *engine.Plan) string {
 	}
 	for _, o := range v.Keep {
 		fmt.Fprintf(&b, "  %s: %s stays: data is removed only by tg destroy --data\n", o.Step, o.text())
+	}
+	for _, c := range v.Checks {
+		word := "warning"
+		if c.Refuses {
+			word = "refused"
+		}
+		fmt.Fprintf(&b, "! %s: %s: %s  (%s)\n", word, c.Step, c.Text, c.Pos)
+		detail(&b, "hint", c.Hint)
 	}
 	fmt.Fprintf(&b, "\n%s on %s: %s\n", v.App, v.Host, v.summary())
 	if len(v.Outputs) > 0 {

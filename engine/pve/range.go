@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/tengil/tengil/engine"
@@ -161,4 +162,27 @@ func StaticAddresses(data []byte) []netip.Addr {
 		}
 	}
 	return out
+}
+
+// VMMemory returns the memory that the config of a virtual machine gives it (512M
+// where it says nothing), and whether it starts with its node.
+func VMMemory(data []byte) (size engine.Size, onboot bool) {
+	size = 512 * engine.MiB
+	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(line, "[") {
+			break // pending changes and snapshots follow
+		}
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch key {
+		case "memory":
+			value, _, _ = strings.Cut(strings.TrimPrefix(value, "current="), ",")
+			if n, err := strconv.ParseInt(value, 10, 32); err == nil {
+				size = engine.Size(n) * engine.MiB
+			}
+		case "onboot":
+			b, err := ParseBool(value)
+			onboot = err == nil && b
+		}
+	}
+	return size, onboot
 }
