@@ -4,10 +4,10 @@ GO ?= go
 FUZZTIME ?= 30s
 export CGO_ENABLED ?= 0
 
-.PHONY: help setup build cross demo test exhaust check race bench fuzz docs man clean
+.PHONY: help setup build cross demo test exhaust check race bench fuzz mutations docs man clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## check for Go and fetch the modules; on Debian also what the tests use if it is there
 	@$(GO) version >/dev/null 2>&1 || { echo "tengil needs Go 1.26 or later: https://go.dev/doc/install" >&2; exit 1; }
