@@ -152,3 +152,33 @@ func TestAnImageInWhichNamesCannotBeMountedStarts(t *testing.T) {
 		t.Errorf("names:\n%s", out)
 	}
 }
+
+// Proxmox writes no resolver into a system that it does not manage, and with a
+// fixed address no lease does.
+func TestAnUnmanagedSystemWithAFixedAddressHasAResolver(t *testing.T) {
+	t.Parallel()
+	b := openBench(t)
+	unmanaged := func(ip string) string {
+		return `pct_create("web", image = oci_pull("docker.io/library/alpine:3.22"), memory = "64M", disk = "1G", ostype = "unmanaged", ready = exec_ready(["true"])` + ip + ")\n"
+	}
+	const entry = "lxc.mount.entry: /etc/resolv.conf etc/resolv.conf"
+	conf := func() string {
+		matches, err := filepath.Glob(filepath.Join(b.lab.Root(), "etc/pve/nodes/*/lxc/100.conf"))
+		if err != nil || len(matches) != 1 {
+			t.Fatalf("config: %v, %v", matches, err)
+		}
+		data, err := os.ReadFile(matches[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	b.mustRun(unmanaged(`, ip = "10.10.10.50/24", gateway = "10.10.10.1"`))
+	if out := b.within("100", "cat", "/etc/resolv.conf"); !strings.Contains(out, "nameserver 10.10.10.1") || !strings.Contains(conf(), entry) {
+		t.Errorf("resolver: %q, config:\n%s", out, conf())
+	}
+	b.mustRun(unmanaged(""))
+	if strings.Contains(conf(), entry) {
+		t.Errorf("with DHCP the resolver is still the node's:\n%s", conf())
+	}
+}

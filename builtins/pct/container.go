@@ -80,7 +80,7 @@ func createParams() []engine.Param {
 		{Name: "mac", Type: engine.TypeString, Doc: "MAC address; by default one that stays the same when the container is replaced.", Example: `"BC:24:11:00:00:01"`},
 		{Name: "firewall", Type: engine.TypeBool, Default: "False", Doc: "Filter the interface with the Proxmox firewall.", Example: "True"},
 		{Name: "mtu", Type: engine.TypeInt, Doc: "MTU of the interface.", Example: "1500"},
-		{Name: "nameserver", Type: engine.TypeStrings, Doc: "DNS servers, in place of the host's choice or the node's; a DHCP lease wins.", Example: `["192.168.1.1"]`},
+		{Name: "nameserver", Type: engine.TypeStrings, Doc: "DNS servers, in place of the host's choice or the node's; a DHCP lease wins, and an unmanaged system does not get them.", Example: `["192.168.1.1"]`},
 		{Name: "searchdomain", Type: engine.TypeString, Doc: "DNS search domain.", Example: `"home.example"`},
 
 		{Name: "onboot", Type: engine.TypeBool, Default: "True", Doc: "Start with the node.", Example: "False"},

@@ -211,9 +211,7 @@ func (c *container) rawFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 		}
 	}
 	w.raw = append(w.raw, c.lxc...)
-	if c.mountsHosts(in) {
-		w.raw = append(w.raw, hostsEntry(c.app))
-	}
+	w.raw = append(w.raw, c.etcEntries(have, in)...)
 	was, want := byName(have.Raw), byName(w.raw)
 	names := slices.Concat(was.order, want.order)
 	slices.Sort(names)
@@ -225,6 +223,9 @@ func (c *container) rawFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 		if name == namesField {
 			f.why = "the containers of an app find each other by their names"
 		}
+		if name == resolverField {
+			f.why = "nobody else tells the container where names are looked up"
+		}
 		f.same = want.text[name] == was.text[name] || want.text[name] == "" && !complete
 		if len(have.Options) > 0 || !silentLine[name] {
 			w.fields = append(w.fields, f)
@@ -235,10 +236,14 @@ func (c *container) rawFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 
 // silentLine are the fields that are no news of a new container: PVE fills them from the image
 // by itself, or every container has them.
-var silentLine = map[string]bool{"workdir": true, "user": true, "lxc.signal.halt": true, namesField: true}
+var silentLine = map[string]bool{"workdir": true, "user": true, "lxc.signal.halt": true, namesField: true, resolverField: true}
 
-// namesField stands for the mount of the app's names.
-const namesField = "names"
+// namesField stands for the mount of the app's names, resolverField for that of the
+// node's resolver.
+const (
+	namesField    = "names"
+	resolverField = "resolver"
+)
 
 // processLines are the lines that follow from the image and from parameters of
 // their own.
@@ -324,6 +329,9 @@ func rawName(kv pve.KV) (name, value string) {
 		f := strings.Fields(kv.Value)
 		if isHostsEntry(kv.Value) {
 			return namesField, hostsPath
+		}
+		if kv == etcEntry(resolverPath, resolverPath) {
+			return resolverField, resolverPath
 		}
 		if len(f) >= 4 && f[1] == "dev/shm" {
 			return "shm", tmpfsSize(f[3])

@@ -39,11 +39,31 @@ const hostsHead = "# The containers of one application, kept by tengil; changes 
 // look up its own host name from its first moment, as Debian does it.
 const ownAddress = "127.0.1.1"
 
-// hostsEntry is the line of a container's config that mounts the file. An image
-// in which it cannot be mounted, since /etc/hosts is a symbolic link there, starts
-// without it.
-func hostsEntry(app string) pve.KV {
-	return pve.KV{Key: "lxc.mount.entry", Value: hostsFile(app) + " " + strings.TrimPrefix(hostsPath, "/") + " none bind,ro,create=file,optional 0 0"}
+// resolverPath says where names outside of the app are looked up, on the node as in
+// a container.
+const resolverPath = "/etc/resolv.conf"
+
+// etcEntry is the line of a container's config that mounts a file of the node. An
+// image in which it cannot be mounted, since there is a symbolic link in its place,
+// starts without it.
+func etcEntry(source, target string) pve.KV {
+	return pve.KV{Key: "lxc.mount.entry", Value: source + " " + strings.TrimPrefix(target, "/") + " none bind,ro,create=file,optional 0 0"}
+}
+
+// etcEntries are the files of the node that the container mounts: the names of its
+// app, and the node's resolver where nobody else brings one: Proxmox writes none into
+// a system that it does not manage, and a lease does only with DHCP.
+func (c *container) etcEntries(have *pve.Config, in engine.Inputs) []pve.KV {
+	var out []pve.KV
+	if !c.covers(hostsPath, in) {
+		out = append(out, etcEntry(hostsFile(c.app), hostsPath))
+	}
+	_, fixed := c.fixedAddress()
+	leased := c.net.IP == "dhcp" || c.net.IP6 == "dhcp"
+	if have.Get("ostype") == "unmanaged" && fixed && !leased && !c.covers(resolverPath, in) {
+		out = append(out, etcEntry(resolverPath, resolverPath))
+	}
+	return out
 }
 
 // isHostsEntry reports whether a line is one of those.
@@ -52,27 +72,27 @@ func isHostsEntry(value string) bool {
 	return len(f) > 1 && "/"+f[1] == hostsPath && path.Base(f[0]) == "hosts" && f[0] == hostsFile(path.Base(path.Dir(f[0])))
 }
 
-// mountsHosts reports whether the container gets the file: not where the recipe
-// has something of its own at /etc or /etc/hosts.
-func (c *container) mountsHosts(in engine.Inputs) bool {
-	covers := func(target string) bool { return target == hostsPath || target == path.Dir(hostsPath) }
+// covers reports whether the recipe has something of its own at a file below /etc,
+// or at /etc.
+func (c *container) covers(file string, in engine.Inputs) bool {
+	covers := func(target string) bool { return target == file || target == path.Dir(file) }
 	for _, m := range c.mounts {
 		if covers(m.target) {
-			return false
+			return true
 		}
 	}
 	for _, t := range c.tmpfs {
 		if covers(t.target) {
-			return false
+			return true
 		}
 	}
 	for _, kv := range c.lxc {
 		if f := strings.Fields(kv.Value); kv.Key == "lxc.mount.entry" && len(f) > 1 && covers(path.Join("/", f[1])) {
-			return false
+			return true
 		}
 	}
-	own := engine.StepID(FileKind + "/" + c.name + hostsPath)
-	return !slices.ContainsFunc(in.Attached, func(a engine.Attachment) bool { return a.Node.Step() == own })
+	own := engine.StepID(FileKind + "/" + c.name + file)
+	return slices.ContainsFunc(in.Attached, func(a engine.Attachment) bool { return a.Node.Step() == own })
 }
 
 // hostsLine is the container's line of the file: its host name first, which is
