@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -91,8 +92,9 @@ type ExitError struct {
 	Stderr []byte
 }
 
-// Error names the command, its status and what it said on standard error (on
-// standard output when it said nothing there), trimmed, never paraphrased.
+// Error names the command, up to its first option, its status and what it said on
+// standard error (on standard output when it said nothing there), trimmed, never
+// paraphrased.
 func (e *ExitError) Error() string {
 	said := strings.TrimSpace(string(e.Stderr))
 	if said == "" {
@@ -101,9 +103,9 @@ func (e *ExitError) Error() string {
 	if len(said) > 4000 {
 		said = said[:2000] + "\n…\n" + said[len(said)-2000:]
 	}
-	head := e.Argv
-	if len(head) > 3 {
-		head = head[:3]
+	head := e.Argv[:min(3, len(e.Argv))]
+	if i := slices.IndexFunc(head, func(a string) bool { return strings.HasPrefix(a, "-") }); i > 0 {
+		head = head[:i]
 	}
 	msg := fmt.Sprintf("%s: exit status %d", strings.Join(head, " "), e.Exit)
 	if said != "" {

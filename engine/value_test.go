@@ -96,3 +96,16 @@ func TestSizesPrintShortAndExact(t *testing.T) {
 		}
 	}
 }
+
+func TestAFailedCommandIsNamedUpToItsFirstOption(t *testing.T) {
+	for _, c := range []struct{ argv, want string }{
+		{"pct create 101 local:vztmpl/x.tar --memory 512", "pct create 101: exit status 1"},
+		{"zfs create -o atime=off tank/a", "zfs create: exit status 1"},
+		{"-x y", "-x y: exit status 1"},
+		{"true", "true: exit status 1"},
+	} {
+		if got := (&engine.ExitError{Argv: strings.Fields(c.argv), Exit: 1}).Error(); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.argv, got, c.want)
+		}
+	}
+}

@@ -48,7 +48,7 @@ func New(a engine.Args) (c Command, name string, err error) {
 	}
 	switch {
 	case a.Has("creates") == a.Has("unless"):
-		return c, "", engine.ArgErrorf("argv", "wanted creates= or unless=, one of them: without a guard a run that is cut off would do the work twice")
+		return c, "", errors.New("wanted creates= or unless=, one of them: without a guard a run that is cut off would do the work twice")
 	case a.Has("creates"):
 		if err := pve.CheckPath(c.Creates); err != nil {
 			return c, "", engine.ArgErrorf("creates", "%w", err)

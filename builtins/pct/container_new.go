@@ -27,7 +27,11 @@ func newContainer(call engine.Call) (*engine.Made, error) {
 	a := call.Args
 	c := &container{app: call.App, name: a.String("name"), facts: call.Facts, gates: gates, fleet: engine.SharedBy[fleet](call.Shared)}
 	if !dnsLabel.MatchString(c.name) {
-		return nil, engine.ArgErrorf("name", "%q is no DNS label; wanted lower-case letters, digits and inner dashes, at most 63", c.name)
+		err := engine.ArgErrorf("name", "%q is no DNS label; wanted lower-case letters, digits and inner dashes, at most 63", c.name)
+		if almost := strings.ToLower(strings.ReplaceAll(c.name, "_", "-")); dnsLabel.MatchString(almost) {
+			err = engine.ArgErrorf("name", "%q is no DNS label; wanted lower-case letters, digits and inner dashes, at most 63 (did you mean %q?)", c.name, almost)
+		}
+		return nil, err
 	}
 	c.id = engine.StepID("pct_create/" + c.name)
 	for _, fill := range []func(engine.Args) error{

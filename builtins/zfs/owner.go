@@ -2,6 +2,7 @@ package zfs
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/tengil/tengil/builtins/act"
@@ -25,7 +26,11 @@ type topDir struct{ uid, gid, mode string }
 func ownershipOf(a engine.Args, src *bind.Source) (o ownership, err error) {
 	for _, p := range []string{"owner", "group"} {
 		if n := a.Int(p); n < 0 || n > bind.MaxID {
-			return o, engine.ArgErrorf(p, "wanted 0 to %d, got %d", bind.MaxID, n)
+			err := engine.ArgErrorf(p, "wanted 0 to %d, got %d", bind.MaxID, n)
+			if inside := n - bind.HostID; inside >= 0 && inside <= bind.MaxID {
+				err = engine.WithHint(err, fmt.Sprintf("it is the id inside the container that is wanted; %d on the node is %d inside", n, inside))
+			}
+			return o, err
 		}
 	}
 	if a.Has("owner") {

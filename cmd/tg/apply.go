@@ -19,6 +19,7 @@ import (
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/exec"
 	"github.com/tengil/tengil/engine/plan"
+	"github.com/tengil/tengil/engine/pve"
 	"github.com/tengil/tengil/engine/record"
 )
 
@@ -182,7 +183,7 @@ func remember(ctx context.Context, host engine.Host, r *record.Record, said ...s
 	f := r.File()
 	f.Audit = &engine.Audit{Time: time.Now().UTC(), App: r.App, Argv: append([]string{"write", f.Name}, said...)}
 	if err := host.WriteFile(ctx, f); err != nil {
-		return fmt.Errorf("write the record of %s on %s: %w", r.App, host.Name(), err)
+		return fmt.Errorf("record of %s: %w", r.App, pve.Explain(err))
 	}
 	return nil
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/lab"
@@ -114,6 +117,11 @@ func (s *session) connectTo(ctx context.Context, t target) (*node, error) {
 		o.Name = t.name
 	}
 	h, err := sshhost.Dial(ctx, t.address, o)
+	var unknown *net.DNSError
+	if errors.As(err, &unknown) && unknown.IsNotFound && t.name == t.address {
+		conf, _ := s.config() // was read to find the target
+		return nil, fmt.Errorf("%w%s", err, engine.DidYouMean(t.name, append(slices.Sorted(maps.Keys(conf.Hosts)), labName)))
+	}
 	if err != nil {
 		return nil, err
 	}

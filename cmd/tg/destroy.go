@@ -23,8 +23,9 @@ type destroyFlags struct {
 func (s *session) destroyCmd() *cobra.Command {
 	var f destroyFlags
 	cmd := &cobra.Command{
-		Use:   "destroy APP",
-		Short: "Remove an application; keep its data",
+		Use:        "destroy APP",
+		SuggestFor: []string{"remove", "rm", "delete", "uninstall", "down"},
+		Short:      "Remove an application; keep its data",
 		Long: `Remove the containers of an application and what belongs to them. Its datasets
 stay, and so do the passwords that are of no use without them: tg run brings the
 application back with its data.

@@ -19,8 +19,9 @@ type doctorFlags struct {
 func (s *session) doctorCmd() *cobra.Command {
 	var f doctorFlags
 	cmd := &cobra.Command{
-		Use:   "doctor",
-		Short: "Check that a node and this machine are ready for tg",
+		Use:        "doctor",
+		SuggestFor: []string{"check"},
+		Short:      "Check that a node and this machine are ready for tg",
 		Long: `Check that a node and this machine are ready for tg; change nothing. Each line is a
 check: ok; note, for what works otherwise than with newer packages; or problem. Below a
 problem stands what to do about it. With a problem the exit status is 1, else 0.

@@ -18,8 +18,9 @@ import (
 func (s *session) execCmd() *cobra.Command {
 	var tty bool
 	cmd := &cobra.Command{
-		Use:   "exec APP/CONTAINER -- COMMAND…",
-		Short: "Run a command in a container",
+		Use:        "exec APP/CONTAINER -- COMMAND…",
+		SuggestFor: []string{"ssh", "attach"},
+		Short:      "Run a command in a container",
 		Long: `Run a command in a container of an application, as the container's root and with
 its environment. Standard input, what the command prints and its exit status are
 passed on; in a loop that reads its own input, give tg </dev/null.
@@ -81,6 +82,9 @@ func (s *session) exec(ctx context.Context, name string, argv []string, tty *boo
 	c, err := s.pickGuest(ctx, host, app, container)
 	if err != nil {
 		return err
+	}
+	if !c.Running {
+		return s.stopped(c)
 	}
 	// Arguments are left out of the log: people type passwords there, and nothing
 	// tells which they are.

@@ -25,8 +25,9 @@ type planFlags struct {
 func (s *session) planCmd() *cobra.Command {
 	var f planFlags
 	cmd := &cobra.Command{
-		Use:   "plan RECIPE [key=value…]",
-		Short: "Show what run would change, and change nothing",
+		Use:        "plan RECIPE [key=value…]",
+		SuggestFor: []string{"diff"},
+		Short:      "Show what run would change, and change nothing",
 		Long: `Show what tg run would change on the node, and change nothing.
 
 With --facts, no node is asked: the plan is for an empty node of which the file

@@ -120,7 +120,7 @@ func writePrivate(name string, data []byte) error {
 func (s *session) runPlan(ctx context.Context, name string, data []byte, options []string, f runFlags, style ui.Style) error {
 	file, err := plan.Decode(data)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return engine.WithHint(fmt.Errorf("%s: %w", name, err), "write it anew:\n    "+s.line("plan", "RECIPE", "--out", name))
 	}
 	if err := s.fitsPlan(name, file, options, f.values); err != nil {
 		return err

@@ -15,8 +15,9 @@ import (
 
 func (s *session) psCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:   "ps",
-		Short: "List the applications of a node",
+		Use:        "ps",
+		SuggestFor: []string{"list", "ls", "status"},
+		Short:      "List the applications of a node",
 		Long: `List the applications of a node, as the node itself tells: no file on this
 machine is needed for it.`,
 		Args: exactly(),

@@ -110,12 +110,20 @@ func group(cmd *cobra.Command, args []string) error {
 		return cmd.Help()
 	}
 	var known []string
+	near := ""
 	for _, c := range cmd.Commands() {
-		if !c.Hidden {
-			known = append(known, c.Name())
+		if c.Hidden {
+			continue
+		}
+		known = append(known, c.Name())
+		if slices.Contains(c.SuggestFor, args[0]) {
+			near = c.Name()
 		}
 	}
-	if near := nearest(args[0], known); near != "" {
+	if near == "" {
+		near = nearest(args[0], known)
+	}
+	if near != "" {
 		return usagef("there is no command %q (did you mean %q?)", cmd.CommandPath()+" "+args[0], cmd.CommandPath()+" "+near)
 	}
 	return usagef("there is no command %q\n  hint: %s --help", cmd.CommandPath()+" "+args[0], cmd.CommandPath())

@@ -27,8 +27,9 @@ type runFlags struct {
 func (s *session) runCmd() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run RECIPE|PLAN [key=value…]",
-		Short: "Bring an application to what its recipe says",
+		Use:        "run RECIPE|PLAN [key=value…]",
+		SuggestFor: []string{"install", "deploy", "apply", "up"},
+		Short:      "Bring an application to what its recipe says",
 		Long: `Show what would be changed on the node, ask, and make it so.
 
 RECIPE is a file, or the name of a recipe of the catalog (tg recipes list).

@@ -78,12 +78,17 @@ func (s *session) notThere(c *pct.Guest, err error) error {
 		return err
 	}
 	if err := pve.Explain(err); errors.Is(err, pve.ErrNotRunning) {
-		name := c.ID.App + "/" + c.ID.Name
-		return engine.WithHint(fmt.Errorf("container %s is stopped", name), "to start it:\n    "+s.line("start", name))
+		return s.stopped(c)
 	} else if errors.Is(err, pve.ErrNoSuchCT) || errors.Is(err, pve.ErrLocked) {
 		return err
 	}
 	return nil
+}
+
+// stopped says that nothing can run in a container.
+func (s *session) stopped(c *pct.Guest) error {
+	name := c.ID.App + "/" + c.ID.Name
+	return engine.WithHint(fmt.Errorf("container %s is stopped", name), "to start it:\n    "+s.line("start", name))
 }
 
 // talk runs a program in a container on the terminal of the person who called tg.

@@ -15,8 +15,9 @@ import (
 func (s *session) showCmd() *cobra.Command {
 	var secrets bool
 	cmd := &cobra.Command{
-		Use:   "show APP",
-		Short: "Show what an application is made of on a node",
+		Use:        "show APP",
+		SuggestFor: []string{"info", "inspect"},
+		Short:      "Show what an application is made of on a node",
 		Long: `Show what an application is made of on a node.
 
 With --secrets its passwords are shown too, as they are; nothing else that tg

@@ -80,7 +80,8 @@ func fromFile(name string) (*source, error) {
 	return &source{file: root.FS(), name: filepath.Base(name), dir: filepath.ToSlash(dir), label: name, close: root.Close}, nil
 }
 
-// fromCatalog finds a recipe that ships with tg, by its name.
+// fromCatalog finds a recipe that ships with tg, by its name; where there is none, the
+// error also knows the recipes that lie where the name would be a file.
 func fromCatalog(app string) (*source, error) {
 	if fs.ValidPath(app) && !strings.Contains(app, "/") {
 		if _, err := fs.Stat(recipes.FS, app+".star"); err == nil {
@@ -91,7 +92,17 @@ func fromCatalog(app string) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if near := nearest(app, names); near != "" {
+	if files, err := filepath.Glob(filepath.Join(filepath.Dir(app), "*.star")); err == nil {
+		names = append(files, names...)
+	}
+	if info, err := os.Stat(app); err == nil && info.IsDir() && !slices.Contains(names, app+".star") {
+		return nil, fmt.Errorf("%q is a directory; wanted a recipe, a file that ends in .star", app)
+	}
+	near := nearest(app, names)
+	if slices.Contains(names, app+".star") {
+		near = app + ".star"
+	}
+	if near != "" {
 		return nil, fmt.Errorf("there is no recipe %q, neither as a file nor in the catalog (did you mean %q?)", app, near)
 	}
 	return nil, engine.WithHint(fmt.Errorf("there is no recipe %q, neither as a file nor in the catalog", app),

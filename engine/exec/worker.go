@@ -37,7 +37,7 @@ func (w worker) work(ctx context.Context) {
 		return out, err
 	}, backoff.WithBackOff(b), backoff.WithMaxTries(tries), backoff.WithMaxElapsedTime(0),
 		backoff.WithNotify(func(err error, wait time.Duration) {
-			w.report(report{event: engine.Event{Kind: engine.Retrying, Text: fmt.Sprintf("%v; again in %s", err, wait.Round(100*time.Millisecond))}})
+			w.report(report{event: engine.Event{Kind: engine.Retrying, Text: fmt.Sprintf("%v; next try in %s", err, wait.Round(100*time.Millisecond))}})
 		}))
 	var permanent *backoff.PermanentError
 	if errors.As(err, &permanent) {

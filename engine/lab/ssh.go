@@ -233,7 +233,7 @@ func (c *conn) forward(ch ssh.NewChannel) {
 	addr := net.JoinHostPort(want.Host, strconv.FormatUint(uint64(want.Port), 10))
 	to, err := c.node.dialGuest(c.ctx, addr)
 	if err != nil {
-		_ = ch.Reject(ssh.ConnectionFailed, err.Error())
+		_ = ch.Reject(ssh.ConnectionFailed, refusal(err)) // the peer may be gone
 		return
 	}
 	defer to.Close()
@@ -257,6 +257,18 @@ func (c *conn) forward(ch ssh.NewChannel) {
 	_ = from.CloseWrite()
 	_ = from.Close()
 	copies.Wait()
+}
+
+// refusal is what OpenSSH tells the client of a connection that it could not make.
+func refusal(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	if said := err.Error(); strings.HasSuffix(said, "connection refused") {
+		return "Connection refused"
+	}
+	return err.Error()
 }
 
 // sshdOption returns what the files of sshd say of an option, "" if nothing.

@@ -26,6 +26,7 @@ var (
 	ErrDenied      = errors.New("registry denies access")
 	ErrBusy        = errors.New("dataset is busy")
 	ErrNoSpace     = errors.New("no space left")
+	ErrReadOnly    = errors.New("file system or pool is read-only")
 	ErrChanged     = errors.New("configuration was changed by somebody else")
 	ErrProtected   = errors.New("container is protected")
 	ErrStart       = errors.New("container did not start or ended at once")
@@ -61,7 +62,7 @@ type message struct {
 func messages() []message {
 	return []message{
 		{`can't lock file '[^']+' - got timeout|error with cfs lock|cfs-lock '[^']+' error: got lock request timeout`, ErrLockTimeout, true},
-		{`cluster not ready - no quorum`, ErrNoQuorum, false},
+		{`cluster not ready - no quorum|/etc/pve/[^\n]*Permission denied`, ErrNoQuorum, false},
 		{`Configuration file '[^']+' does not exist|could not find CT \d+`, ErrNoSuchCT, false},
 		{`(CT|VM) \d+ already exists`, ErrExists, false},
 		{`CT \d+ already running|container is running`, ErrRunning, false},
@@ -79,12 +80,14 @@ func messages() []message {
 		{`cannot resolve /etc/passwd path in container rootfs`, ErrNoPasswd, false},
 		{`unable to create CT \d+ - mkdir .*: File exists`, ErrVolumeFile, false},
 		{`level=fatal .*(Digest did not match|manifest digest .*does not match|does not match (provided|requested) (manifest )?digest)`, ErrDigest, false},
+		{`pool is read-only|[Rr]ead-only file system|dataset is read-only`, ErrReadOnly, false},
 		{`dataset already exists`, ErrDataset, false},
 		{`dataset does not exist|no such pool|parent does not exist|could not find any snapshots to destroy`, ErrNotFound, false},
 		{`manifest unknown|repository name not known to registry|name unknown|MANIFEST_UNKNOWN|NAME_UNKNOWN`, ErrNotFound, false},
 		{`volume '[^']+' (for container '\d+' )?does not exist|can't find file '[^']+'`, ErrNotFound, false},
 		{`level=fatal .*(toomanyrequests|too many requests|StatusCode: 429|status code 429|429 Too Many)`, ErrRegistry, true},
 		{`level=fatal .*(HTTP status: 5\d\d|status code 5\d\d|StatusCode: 5\d\d|\b50[0234] [A-Z])`, ErrRegistry, true},
+		{`level=fatal .*blob unknown to registry`, ErrRegistry, true}, // it has the manifest, not the layer
 		{`level=fatal .*(unauthorized|authentication required|access to the resource is denied|status code 40[13])`, ErrDenied, false},
 		{`level=fatal .*(i/o timeout|TLS handshake timeout|connection reset by peer|connection refused|blob[: ].*unexpected EOF|docker://.*unexpected EOF|no such host|server misbehaving|deadline exceeded|network is unreachable)`, ErrRegistry, true},
 	}
@@ -171,6 +174,10 @@ func hintFor(means error, argv []string) string {
 		return "too few nodes of the cluster see each other, so nothing can be changed; on the node:\n    pvecm status"
 	case errors.Is(means, ErrNoSpace):
 		return "see what is full, on the node:\n    df -h\n    zfs list -o space"
+	case errors.Is(means, ErrReadOnly) && !(len(argv) > 1 && argv[0] == "pct" && argv[1] == "exec"): // there the recipe may say ro = True
+		return "nothing can be changed there until it can be written again; see why, on the node:\n    zpool status -x\n    zfs get readonly"
+	case errors.Is(means, ErrRegistry):
+		return "the registry has too much to do, is out of order or is not reached from the node; run it again in some minutes"
 	}
 	return ""
 }

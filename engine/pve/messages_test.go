@@ -17,6 +17,7 @@ func sentinels() map[string]error {
 		"ErrProtected": ErrProtected, "ErrDataset": ErrDataset, "ErrStart": ErrStart, "ErrStop": ErrStop,
 		"ErrInterrupted": ErrInterrupted, "ErrArchive": ErrArchive, "ErrUnpack": ErrUnpack,
 		"ErrNoPasswd": ErrNoPasswd, "ErrVolumeFile": ErrVolumeFile, "ErrDigest": ErrDigest, "ErrLocked": ErrLocked,
+		"ErrReadOnly": ErrReadOnly,
 	}
 }
 
@@ -64,6 +65,12 @@ func TestClassifyMessagesFromTheSources(t *testing.T) {
 		{`time="t" level=fatal msg="reading blob sha256:00: Get \"https://cdn/\": net/http: TLS handshake timeout"`, "ErrRegistry"},
 		{`time="t" level=fatal msg="reading manifest v1 in ghcr.io/a/b: unauthorized: authentication required"`, "ErrDenied"},
 		{"VM 100 already exists on node 'pve2'\n", "ErrExists"},
+		{`time="t" level=fatal msg="writing blob: Digest did not match, expected sha256:00, got sha256:01"`, "ErrDigest"},
+		{"cannot create 'tank/a': pool is read-only\n", "ErrReadOnly"},
+		{"rm: cannot remove '/srv/f': Read-only file system\n", "ErrReadOnly"},
+		{"unable to open file '/etc/pve/nodes/pve/lxc/101.conf.tmp.20383' - Permission denied\n", "ErrNoQuorum"},
+		{"mkdir: cannot create directory ‘/etc/pve/priv/tengil/notes’: Permission denied\n", "ErrNoQuorum"},
+		{"sh: 1: /srv/f: Permission denied\n", ""},
 		{"process unauthorized 500 OK\n", ""},
 	} {
 		checkMeaning(t, c.stderr, Classify(c.stderr, "", 1), c.means)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -94,4 +95,9 @@ func (ev *evaluation) readable(err error) error {
 }
 
 // callError is an error of a recipe function: "pct_create: …".
-func callError(fn string, err error) error { return fmt.Errorf("%s: %w", fn, err) }
+func callError(fn string, err error) error {
+	if rest, ok := strings.CutPrefix(err.Error(), fn); ok && (rest[:1] == " " || rest[:1] == "/") {
+		return err // it begins with the name: option "pool", pct_create/web
+	}
+	return fmt.Errorf("%s: %w", fn, err)
+}

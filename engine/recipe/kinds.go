@@ -75,7 +75,7 @@ func (ev *evaluation) mayCall() error {
 		return errors.New("a loaded file only defines functions; the recipe calls them")
 	}
 	if !ev.declared {
-		return errors.New("recipe() must come first")
+		return engine.WithHint(errors.New("recipe() must come first"), "begin the file with a line such as:\n    recipe(name = \"notes\")")
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (ev *evaluation) addStep(k *engine.Kind, made *engine.Made, key string, pos
 	}
 	if old, ok := ev.made[id]; ok {
 		if old.key != key {
-			return nil, fmt.Errorf("%s is made at %s already, with other arguments", id, old.pos)
+			return nil, engine.WithHint(fmt.Errorf("%s is made at %s already, with other arguments", id, old.pos), "give one of them another name")
 		}
 		return old.step.result(), nil
 	}

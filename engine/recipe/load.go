@@ -122,7 +122,7 @@ func (ev *evaluation) read(src source) ([]byte, error) {
 	}
 	f, err := root.Open(src.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &absentError{src}
+		return nil, &absentError{src, siblings(root, src.path)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", src, err)
@@ -142,13 +142,32 @@ func (ev *evaluation) read(src source) ([]byte, error) {
 }
 
 // An absentError says that a file does not exist; it wraps fs.ErrNotExist.
-type absentError struct{ src source }
+type absentError struct {
+	src  source
+	near []string // the recipes beside it
+}
 
 func (e *absentError) Error() string {
 	if e.src.catalog != "" {
-		return fmt.Sprintf("catalog %q has no file %q", e.src.catalog, e.src.path)
+		return fmt.Sprintf("catalog %q has no file %q%s", e.src.catalog, e.src.path, engine.DidYouMean(e.src.path, e.near))
 	}
-	return fmt.Sprintf("there is no file %q", e.src.path)
+	return fmt.Sprintf("there is no file %q%s", e.src.path, engine.DidYouMean(e.src.path, e.near))
+}
+
+// siblings returns the recipes in the directory where name would be; none if it
+// cannot be read.
+func siblings(root fs.FS, name string) []string {
+	entries, err := fs.ReadDir(root, path.Dir(name))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".star") {
+			names = append(names, path.Join(path.Dir(name), e.Name()))
+		}
+	}
+	return names
 }
 
 func (*absentError) Unwrap() error { return fs.ErrNotExist }

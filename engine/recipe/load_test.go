@@ -18,7 +18,7 @@ func TestErrorsInLoadedFilesNameTheLineThatLoads(t *testing.T) {
 		{"a file that acts", `load("acts.star", "x")`, "acts.star:1:1: oci_pull: a loaded file only defines functions; the recipe calls them\n  called from x.star:1:1"},
 		{"an error in a function", "load('lib.star', 'broken')\nrecipe('app')\nbroken()", "lib.star:7:14: floored division by zero\n  called from x.star:3:1"},
 		{"a step that differs", "load('lib.star', 'box')\nrecipe('app')\nbox('a')\nbox('a', memory = '2G')",
-			"lib.star:4:12: pct_create: pct_create/a is made at lib.star:4:12 already, with other arguments\n  called from x.star:4:1"},
+			"lib.star:4:12: pct_create/a is made at lib.star:4:12 already, with other arguments\n  called from x.star:4:1\n  hint: give one of them another name"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

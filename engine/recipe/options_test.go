@@ -106,9 +106,9 @@ func TestWrongOptionValues(t *testing.T) {
 		{"a misspelt name", map[string]string{"domain": "a", "poll": "data"}, `app has no option "poll" (did you mean "pool"?)`},
 		{"a misspelt name of an option that is needed", map[string]string{"domian": "a"}, `app has no option "domian" (did you mean "domain"?)`},
 		{"another name", map[string]string{"domain": "a", "zzz": "data"}, `app has no option "zzz"; it has "domain", "pool", "data"`},
-		{"a pool that is not there", map[string]string{"domain": "a", "pool": "tank"}, `x.star:3:8: option: option "pool": pool "tank" does not exist on pve1; there are "rpool", "data"`},
-		{"control characters", map[string]string{"domain": "a\x00"}, `x.star:2:10: option: option "domain": the text holds a NUL character`},
-		{"tengil's own marks", map[string]string{"domain": "\ue0000\ue001"}, `x.star:2:10: option: option "domain": the text holds the character U+E000 or U+E001, which tengil keeps for itself`},
+		{"a pool that is not there", map[string]string{"domain": "a", "pool": "tank"}, `x.star:3:8: option "pool": pool "tank" does not exist on pve1; there are "rpool", "data"`},
+		{"control characters", map[string]string{"domain": "a\x00"}, `x.star:2:10: option "domain": the text holds a NUL character`},
+		{"tengil's own marks", map[string]string{"domain": "\ue0000\ue001"}, `x.star:2:10: option "domain": the text holds the character U+E000 or U+E001, which tengil keeps for itself`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -36,6 +36,9 @@ func syntaxError(err error, src []byte) error {
 		}
 	case want == "','" && startsValue(m[1]):
 		out.Hint = "a comma may be missing before it"
+		if open := unclosed(lines); open != "" {
+			out.Hint = open
+		}
 	}
 	return out
 }

@@ -8,6 +8,7 @@ func TestSyntaxErrorsPointToTheToken(t *testing.T) {
 	for _, tt := range []struct{ name, src, want string }{
 		{"a name without a comma before it", "f(\n    \"web\"\n    image = 1,\n)\n", "x.star:3:5: got identifier, want ','\n  hint: a comma may be missing before it"},
 		{"a string without a comma before it", "f(a = 1\n  \"b c\")\n", "x.star:2:3: got string literal, want ','\n  hint: a comma may be missing before it"},
+		{"a bracket that is not closed and goes on", "f(a = g(1)\nf(b = 2)\n", "x.star:2:1: got identifier, want ','\n  hint: the \"(\" of line 1, column 2 is not closed"},
 		{"a number", "f(a 12.5)\n", "x.star:1:5: got float literal, want ','\n  hint: a comma may be missing before it"},
 		{"a bracket", "x = )\n", "x.star:1:5: unexpected ')'"},
 		{"a sign of two characters", "x = 1 + ==\n", "x.star:1:9: got '==', want primary expression"},

@@ -253,6 +253,19 @@ func startSession(client *ssh.Client, script string, t *engine.Terminal) (*proce
 // through it.
 var ErrForwarding = errors.New("forwarding is not allowed")
 
+// unreachable is why the SSH server could not connect, in its own words, without
+// those of the protocol around them.
+type unreachable struct{ open *ssh.OpenChannelError }
+
+func (e *unreachable) Error() string {
+	if e.open.Message == "" {
+		return e.open.Error()
+	}
+	return e.open.Message
+}
+
+func (e *unreachable) Unwrap() error { return e.open }
+
 func (l *sshLink) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	client, _, err := l.client(ctx)
 	if err != nil {
@@ -267,7 +280,7 @@ func (l *sshLink) dial(ctx context.Context, network, addr string) (net.Conn, err
 		return nil, engine.WithHint(fmt.Errorf("connect from %s to %s: %w: %w", l.name, addr, ErrForwarding, err),
 			"sshd on the node must allow forwarding (AllowTcpForwarding yes or local)")
 	case errors.As(err, &refused):
-		return nil, fmt.Errorf("connect from %s to %s: %w", l.name, addr, err)
+		return nil, fmt.Errorf("connect from %s to %s: %w", l.name, addr, &unreachable{refused})
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("connect from %s to %s: %w", l.name, addr, context.Cause(ctx))
 	}

@@ -91,6 +91,9 @@ func (a *attempt) explain(creds *credentials, err error) error {
 // loginError says which keys were tried.
 func loginError(h hop, creds *credentials, err error) error {
 	wrapped := fmt.Errorf("log in to %s as %s: %w", h.name, h.user, err)
+	if strings.Contains(err.Error(), "unable to authenticate") {
+		wrapped = fmt.Errorf("log in to %s as %s: the node accepts no key of this machine", h.name, h.user)
+	}
 	var locked *keyError
 	if errors.As(err, &locked) {
 		hint := "ssh-add takes the passphrase once for all:\n    ssh-add " + locked.path
@@ -99,7 +102,7 @@ func loginError(h hop, creds *credentials, err error) error {
 		}
 		return engine.WithHint(wrapped, hint)
 	}
-	list := "no key found"
+	list := "there is none in ~/.ssh, and no agent has one"
 	if len(creds.tried) > 0 {
 		list = "tried:\n    " + strings.Join(creds.tried, "\n    ")
 	}
@@ -135,7 +138,7 @@ func dialTCP(ctx context.Context, via *ssh.Client, h hop) (net.Conn, error) {
 func netError(h hop, err error) error {
 	var dns *net.DNSError
 	var open *ssh.OpenChannelError
-	wrapped := fmt.Errorf("connect to %s: %w", h.name, err)
+	wrapped := fmt.Errorf("connect to %s: %w", h.name, withoutCalls(err))
 	host, port, _ := net.SplitHostPort(h.addr)
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -151,6 +154,29 @@ func netError(h hop, err error) error {
 	}
 	return wrapped
 }
+
+// withoutCalls takes from an error the names of the calls of package net around it:
+// what failed, at which address, is said by who reports it.
+func withoutCalls(err error) error {
+	var dns *net.DNSError
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return &plain{"no such host", err}
+	case errors.As(err, &errno):
+		return &plain{errno.Error(), err}
+	}
+	return err
+}
+
+// plain is an error in fewer words.
+type plain struct {
+	text string
+	error
+}
+
+func (p *plain) Error() string { return p.text }
+func (p *plain) Unwrap() error { return p.error }
 
 func noAnswer(h hop, err error) error {
 	host, _, _ := net.SplitHostPort(h.addr)

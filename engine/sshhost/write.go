@@ -37,14 +37,13 @@ func (h *Host) WriteFile(ctx context.Context, f engine.File) error {
 	if err != nil || r.status == 0 {
 		return err
 	}
-	said := strings.TrimSpace(string(r.stderr))
 	switch {
 	case r.status == exitChanged:
 		return fmt.Errorf("%s on %s: %w", name, h.name, engine.ErrChanged)
 	case r.status == exitLocked:
 		return engine.Transient(fmt.Errorf("%s on %s: %s is locked by another process, waited %s", name, h.name, f.Lock, h.lockWait))
 	}
-	return fmt.Errorf("%s on %s: exit status %d: %s", name, h.name, r.status, said)
+	return fmt.Errorf("on %s: %w", h.name, &engine.ExitError{Argv: []string{"write", f.Name}, Exit: r.status, Stderr: r.stderr})
 }
 
 // replaceScript checks and renames: $1 is the file, $2 the new one, $3 what the

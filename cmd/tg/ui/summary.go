@@ -62,7 +62,7 @@ func (t *Terminal) Failure(err error) {
 	}
 	var exit *engine.ExitError
 	if errors.As(err, &exit) && len(exit.Argv) > 3 {
-		fmt.Fprintln(t.Err, "  command: "+Command(exit.Argv))
+		fmt.Fprintln(t.Err, "  command: "+OneLine(exit.Argv))
 	}
 }
 
