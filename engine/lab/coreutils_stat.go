@@ -405,15 +405,16 @@ func (p *proc) canonical(name string, canonical bool, o options) (string, error)
 		return os.Readlink(p.node.host(p.abs(name)))
 	}
 	to, err := p.node.resolve(p.abs(name), true)
+	shown := p.node.shownAt(p.abs(name), to)
 	if err != nil || o.has("m") || o.has("canonicalize-missing") {
-		return to, err
+		return shown, err
 	}
 	must := path.Dir(to) // -f: all but the last element must exist
 	if o.has("e") || o.has("canonicalize-existing") {
 		must = to
 	}
 	_, err = p.node.lstat(must)
-	return to, err
+	return shown, err
 }
 
 // deviceNumbers returns major and minor number of a device as ls prints them.

@@ -69,6 +69,19 @@ func (n *node) bound(target string) bool {
 	return ok
 }
 
+// shownAt returns the path real, which the path asked leads to, as it is seen where
+// asked goes through a bind mount: there a mount is no link.
+func (n *node) shownAt(asked, real string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for at, from := range n.state.Mounts {
+		if within(asked, at) && within(real, from) {
+			return path.Join(at, real[len(from):])
+		}
+	}
+	return real
+}
+
 // setHolds notes that holder ("CT 101") keeps the directories paths of the node
 // in use, in place of those that it kept before: a file system that one of them
 // lies on is busy. None ends it. The caller calls n.save.

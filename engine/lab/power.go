@@ -75,6 +75,7 @@ func (n *node) boot() error {
 			err = errors.Join(err, n.mkdirAll(dir))
 		}
 	}
+	err = errors.Join(err, n.sweepPrivateTmp())
 	n.setOwner("/run/lock", owner{Mode: 0o1777})
 	p := &proc{ctx: n.life.context(), node: n, stdout: discard{}, stderr: discard{}}
 	p.mountAll()

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"io/fs"
 	"net"
 	"path"
-	"strings"
 )
 
 func (s *skopeoRun) copy() error {
@@ -69,7 +67,7 @@ func (s *skopeoRun) write(img *image, to imageName) error {
 	if to.transport == "oci" {
 		return s.fill(layoutDir{s.node, s.abs(to.path)}, img, to.image)
 	}
-	stage := layoutDir{s.node, tempName("oci")}
+	stage := layoutDir{s.node, s.tempName("oci")}
 	err := s.fill(stage, img, to.image)
 	if err == nil {
 		err = stage.writeTar(s.abs(to.path), s.checkpoint)
@@ -180,6 +178,3 @@ func (c *ctxReader) Read(p []byte) (int, error) {
 	}
 	return c.r.Read(p)
 }
-
-// tempName returns a path below /var/tmp that is not in use.
-func tempName(prefix string) string { return "/var/tmp/" + prefix + strings.ToLower(rand.Text()[:10]) }

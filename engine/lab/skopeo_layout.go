@@ -29,7 +29,7 @@ func (s *skopeoRun) archiveSource(n imageName) (imageSource, error) {
 	}
 	members, err := s.node.tarMembers(file)
 	if err != nil {
-		return nil, fmt.Errorf("creating temp directory: untarring file %q: unexpected EOF", tempName("container_images_oci"))
+		return nil, fmt.Errorf("creating temp directory: untarring file %q: unexpected EOF", s.tempName("container_images_oci"))
 	}
 	a := &ociArchive{node: s.node, path: file, members: members}
 	return newLayoutSource(a.open, n.image)

@@ -143,8 +143,8 @@ func (s *server) power(on bool) {
 
 // drop ends the connection and all that runs in it.
 func (c *conn) drop() {
+	_ = c.raw.Close() // it may be closed already; first, as nobody is to hear how the rest ends
 	c.end()
-	_ = c.raw.Close() // it may be closed already
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conns[c] {

@@ -44,6 +44,7 @@ type unitOrder struct {
 	dir            string
 	stdin          io.Reader
 	stdout, stderr unitStream
+	privateTmp     bool
 }
 
 // A unitStream is where a unit's output goes: a file of the node, the session's
@@ -82,6 +83,16 @@ func (n *node) startUnit(o unitOrder) (run *unitRun, msg string) {
 // runUnit runs the program of a unit to its end.
 func (n *node) runUnit(ctx context.Context, u *unit, o unitOrder) {
 	defer u.run.end()
+	removeTmp := func() {}
+	if o.privateTmp {
+		private, remove, err := n.withPrivateTmp(ctx, u.Name)
+		if err != nil {
+			n.log.Error("private tmp", "unit", u.Name, "err", err)
+			n.endUnit(u, 226, false) // EXIT_NAMESPACE of systemd.exec(5)
+			return
+		}
+		ctx, removeTmp = private, remove
+	}
 	stdout, closeOut, err := n.openStream(u.Name, o.stdout)
 	if err == nil {
 		var closeErr func()
@@ -97,11 +108,13 @@ func (n *node) runUnit(ctx context.Context, u *unit, o unitOrder) {
 			exit := n.exec(withPID(ctx, func(pid int) { n.unitPID(u, pid) }), u.Argv, o.env, o.dir, o.stdin, stdout, stderr)
 			closeErr()
 			closeOut()
+			removeTmp()
 			n.endUnit(u, exit, exit == exitKilled || ctx.Err() != nil && exit != 255)
 			return
 		}
 		closeOut()
 	}
+	removeTmp()
 	n.log.Debug("unit output", "unit", u.Name, "err", err)
 	n.endUnit(u, 209, false) // EXIT_STDOUT of systemd.exec(5)
 }
@@ -384,9 +397,11 @@ func (o *unitOrder) property(kv string) string {
 		o.unit.Description = v
 	case k == "Environment":
 		o.env = append(o.env, v)
+	case k == "PrivateTmp":
+		o.privateTmp = v == "yes" || v == "true"
 	case k == "StandardInput" && v == "null":
 	case slices.Contains([]string{"KillMode", "KillSignal", "TimeoutStopSec", "TimeoutStartSec", "RuntimeMaxSec", "SendSIGKILL",
-		"SyslogIdentifier", "UMask", "Nice", "IOSchedulingClass", "CPUWeight", "IOWeight", "Restart", "OOMPolicy", "Delegate", "LogLevelMax"}, k):
+		"SyslogIdentifier", "UMask", "IPAccounting", "IOAccounting", "Nice", "IOSchedulingClass", "CPUWeight", "IOWeight", "Restart", "OOMPolicy", "Delegate", "LogLevelMax"}, k):
 	default:
 		return fmt.Sprintf("Unknown assignment: %s", kv)
 	}
