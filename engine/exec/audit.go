@@ -18,6 +18,7 @@ type audited struct {
 	step engine.StepID
 	now  func() time.Time
 	mask *masker
+	late *late
 }
 
 // Run runs c; the line goes into the same round trip.
@@ -26,6 +27,7 @@ func (h audited) Run(ctx context.Context, c engine.Cmd) (engine.Result, error) {
 		c.Audit = h.line(c.Argv)
 	}
 	res, err := h.Host.Run(ctx, c)
+	h.late.see(ctx, err, h.mask.hide(named(c.Argv)))
 	var exit *engine.ExitError
 	if errors.As(err, &exit) {
 		// Before anybody shortens it: half a secret is not recognised any more.
@@ -39,7 +41,16 @@ func (h audited) WriteFile(ctx context.Context, f engine.File) error {
 	if f.Audit == nil {
 		f.Audit = h.line([]string{"write", f.Name, fmt.Sprintf("%d bytes", len(f.Data))})
 	}
-	return h.Host.WriteFile(ctx, f)
+	err := h.Host.WriteFile(ctx, f)
+	h.late.see(ctx, err, "write "+f.Name)
+	return err
+}
+
+// Batch asks.
+func (h audited) Batch(ctx context.Context, asks []engine.Ask) (*engine.Answers, error) {
+	a, err := h.Host.Batch(ctx, asks)
+	h.late.see(ctx, err, "look at the node")
+	return a, err
 }
 
 func (h audited) line(argv []string) *engine.Audit {

@@ -26,6 +26,13 @@ type Options struct {
 	// Pause is the wait before the first retry of what failed for a transient
 	// reason; each further one is longer. 0 means 500 ms.
 	Pause time.Duration
+	// Deadlines are how long one try of work may take, by class, where they differ from
+	// the defaults: light work 5 minutes, configure and start 10, unpack and what is
+	// removed 1 hour, download 6. A download that stands still is ended long before that;
+	// see package unit. What a Spec waits for on purpose comes on top; see engine.Patient.
+	Deadlines map[engine.Class]time.Duration
+	// Deadline ends a try; nil means context.WithTimeoutCause.
+	Deadline engine.Deadline
 }
 
 // Long is the limit of downloads and unpacking together: each holds a session of
@@ -141,6 +148,9 @@ func newRun(p *engine.Plan, h engine.Host, o Options) *run {
 	}
 	if r.opts.Pause == 0 {
 		r.opts.Pause = 500 * time.Millisecond
+	}
+	if r.opts.Deadline == nil {
+		r.opts.Deadline = context.WithTimeoutCause
 	}
 	r.build(p)
 	return r
@@ -269,7 +279,8 @@ func (r *run) start(ctx, work context.Context, j *job) {
 		r.busy[c]++
 	}
 	r.emit(engine.Event{Kind: engine.Started, Node: j.id, Pos: j.step.Pos.String(), Text: j.what()})
-	w := worker{run: r, job: j, host: audited{Host: r.host, app: r.app.Name, step: j.step.ID, now: r.now, mask: r.mask}}
+	late := &late{}
+	w := worker{run: r, job: j, late: late, host: audited{Host: r.host, app: r.app.Name, step: j.step.ID, now: r.now, mask: r.mask, late: late}}
 	if j.node != nil {
 		w.in = r.inputs(j.node.Node)
 	}

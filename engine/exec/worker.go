@@ -20,6 +20,7 @@ const tries = 5
 type worker struct {
 	run  *run
 	job  *job
+	late *late
 	host engine.Host
 	in   engine.Inputs
 }
@@ -27,11 +28,17 @@ type worker struct {
 func (w worker) work(ctx context.Context) {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = w.run.opts.Pause, 20*w.run.opts.Pause
-	try := 0
+	try, late := 0, 0
 	out, err := backoff.Retry(ctx, func() (engine.Outputs, error) {
 		try++
-		out, err := w.try(ctx, try)
-		if err != nil && !errors.Is(err, engine.ErrTransient) {
+		out, err := w.inTime(ctx, try)
+		again := errors.Is(err, engine.ErrTransient)
+		var timeout *engine.TimeoutError
+		if errors.As(err, &timeout) {
+			late++
+			again = late < lateTries
+		}
+		if err != nil && !again {
 			err = backoff.Permanent(err)
 		}
 		return out, err

@@ -36,6 +36,8 @@ func (h *Host) Batch(ctx context.Context, asks []engine.Ask) (*engine.Answers, e
 // sendBatch runs a script of any length. A long one goes over standard input,
 // because it is too long for an argument.
 func (h *Host) sendBatch(ctx context.Context, m mark, script string) ([]byte, error) {
+	ctx, cancel := h.within(ctx)
+	defer cancel()
 	j := job{name: "batch", body: script, mark: m}
 	if len(script) > maxScript/2 {
 		j.body = "script=$(cat)\neval \"$script\" </dev/null"
@@ -45,7 +47,7 @@ func (h *Host) sendBatch(ctx context.Context, m mark, script string) ([]byte, er
 	j.stdout = &answer
 	r, err := h.do(ctx, j)
 	if err != nil {
-		return nil, err
+		return nil, h.overdue(ctx, err)
 	}
 	if r.status != 0 {
 		return nil, fmt.Errorf("batch on %s: exit status %d: %s", h.name, r.status, strings.TrimSpace(string(r.stderr)))

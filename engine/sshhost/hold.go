@@ -31,9 +31,11 @@ func (h *Host) Hold(ctx context.Context, l engine.Lock) (io.Closer, error) {
 		return nil, err
 	}
 	held := &hold{host: h, lock: l}
+	ctx, cancel := h.within(ctx)
+	defer cancel()
 	err := h.onConnection(ctx, func(number int) error { return held.take(ctx, number) })
 	if err != nil {
-		return nil, err
+		return nil, h.overdue(ctx, err)
 	}
 	h.holdMu.Lock()
 	defer h.holdMu.Unlock()
@@ -98,7 +100,8 @@ func (held *hold) take(ctx context.Context, number int) error {
 	select {
 	case <-w.settled:
 	case <-ctx.Done():
-		_ = p.stdin.Close()
+		_ = p.stdin.Close() // gives back a lock that was just taken
+		p.close()
 		return fmt.Errorf("lock %s on %s: %w", held.lock.Path, h.name, context.Cause(ctx))
 	}
 	if w.got {

@@ -20,6 +20,7 @@ type Host struct {
 	log      *slog.Logger
 	auditLog string
 	lockWait time.Duration
+	patience time.Duration
 	// grace is how long a cancelled program may take to clean up before its
 	// session is closed under it.
 	grace time.Duration
@@ -61,7 +62,7 @@ func newHost(name string, l link, o Options) *Host {
 		auditLog = engine.AuditLog
 	}
 	return &Host{
-		name: name, link: l, log: log.With("host", name), auditLog: auditLog, lockWait: o.lockWait(),
+		name: name, link: l, log: log.With("host", name), auditLog: auditLog, lockWait: o.lockWait(), patience: o.patience(),
 		grace: 10 * time.Second,
 		slots: newSlots(),
 		holds: map[*hold]struct{}{},
@@ -92,6 +93,19 @@ func (h *Host) Close() error {
 	h.ends.Wait()
 	h.wg.Wait()
 	return err
+}
+
+// within bounds what is small and must not take long.
+func (h *Host) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, h.patience, &engine.TimeoutError{After: h.patience})
+}
+
+// overdue adds to an error that came because time was up what can be done.
+func (h *Host) overdue(ctx context.Context, err error) error {
+	if err == nil || !engine.TimedOut(ctx) {
+		return err
+	}
+	return engine.WithHint(err, h.name+" is reached but does not answer; what it says itself:\n    journalctl --since -1h --priority warning")
 }
 
 // errStale is wrapped when a connection turned out to be gone before anything ran.

@@ -36,6 +36,11 @@ type Options struct {
 	// LockWait is how long WriteFile waits for File.Lock. 0 means 10 s, as long as PVE
 	// itself waits.
 	LockWait time.Duration
+	// Patience is how long the node may take to answer a Batch, to write a file or to
+	// give a lock; then what runs there for it is ended, and the error wraps an
+	// *engine.TimeoutError. How long a command may take is up to who runs it. 0 means 3
+	// minutes.
+	Patience time.Duration
 	// Passphrase returns the passphrase of an encrypted key file. nil means that
 	// such keys are not used. After a wrong one it is asked again, three times in all.
 	Passphrase func(path string) ([]byte, error)
@@ -65,6 +70,7 @@ func DefaultOptions() Options {
 
 func (o Options) connectTimeout() time.Duration { return orElse(o.ConnectTimeout, 15*time.Second) }
 func (o Options) keepAlive() time.Duration      { return orElse(o.KeepAlive, 15*time.Second) }
+func (o Options) patience() time.Duration       { return orElse(o.Patience, 3*time.Minute) }
 func (o Options) lockWait() time.Duration       { return orElse(o.LockWait, 10*time.Second) }
 
 func orElse(d, otherwise time.Duration) time.Duration {

@@ -26,16 +26,19 @@ const (
 //
 // A new file that a loss of power left behind is removed by the next WriteFile of
 // f.Name that finds it 10 minutes old: by then whoever wrote it has ended, or has
-// lost its connection and will never rename it.
+// lost its connection and will never rename it. In directories of the node's own,
+// where no user keeps files, the next WriteFile of any name removes it.
 func (h *Host) WriteFile(ctx context.Context, f engine.File) error {
 	body, err := h.writeScript(f)
 	if err != nil {
 		return err
 	}
 	name := "write " + f.Name
+	ctx, cancel := h.within(ctx)
+	defer cancel()
 	r, err := h.do(ctx, job{name: name, body: body, stdin: bytes.NewReader(f.Data), audit: f.Audit})
 	if err != nil || r.status == 0 {
-		return err
+		return h.overdue(ctx, err)
 	}
 	switch {
 	case r.status == exitChanged:
@@ -87,7 +90,7 @@ func (h *Host) writeScript(f engine.File) (string, error) {
 	dir, base := path.Split(f.Name)
 	b.WriteString(onPipe(`rm -f "$t"`))
 	temp := dir + "." + base + ".tg-"
-	fmt.Fprintf(&b, "%ssweep %s??????\n", sweepScript, word(temp))
+	fmt.Fprintf(&b, "%ssweep %s??????\n", sweepScript, left(dir, temp))
 	// A mktemp that is ended by a signal may have made the file.
 	fmt.Fprintf(&b, "t=$(%smktemp %s) || exit\n", ignore, word(temp+"XXXXXX"))
 	b.WriteString("replace() {\n")
@@ -109,6 +112,17 @@ func (h *Host) writeScript(f engine.File) (string, error) {
 	}
 	b.WriteString("}\nreplace && exit\ns=$?\n" + ignore + "rm -f \"$t\"\nexit \"$s\"\n")
 	return b.String(), nil
+}
+
+// left returns the words that match, with six characters after them, the new files
+// that may be swept.
+func left(dir, temp string) string {
+	for _, own := range []string{"/etc/pve/", "/run/tengil/", "/var/lib/tengil/"} {
+		if strings.HasPrefix(dir, own) {
+			return word(dir) + ".*.tg-"
+		}
+	}
+	return word(temp)
 }
 
 // wanted is the third argument of replaceScript.

@@ -26,6 +26,12 @@ type Task struct {
 	// Once says that a unit of that name, if one runs, does the same work: Run
 	// then waits for it and returns ErrJoined instead of starting its own.
 	Once bool
+	// PrivateTmp gives it a /tmp and a /var/tmp of its own, which go when it ends,
+	// however it does.
+	PrivateTmp bool
+	// Progress, if not nil, is told every few seconds how much it has received over the
+	// network, in bytes.
+	Progress func(received int64)
 	// Audit of the command; nil for none.
 	Audit *engine.Audit
 }
@@ -46,7 +52,9 @@ func (t Task) output(stream string) string {
 // Run starts the task as a unit and waits for its end. A unit of that name that
 // still runs is waited for first. The error is an *engine.ExitError with what
 // the command printed if it failed, and wraps engine.ErrTransient if the
-// connection ended: then the command may go on, and Await is the way to know.
+// connection ended: then the command may go on, and Await is the way to know. A
+// unit that does not end before a deadline of ctx, or stands still, is stopped; a
+// ctx that is cancelled leaves it alone.
 func Run(ctx context.Context, h engine.Host, t Task) error {
 	if _, err := h.Run(ctx, engine.Cmd{Argv: []string{"mkdir", "-p", "-m", "700", path.Dir(t.output("out"))}}); err != nil {
 		return err
@@ -75,11 +83,14 @@ func Run(ctx context.Context, h engine.Host, t Task) error {
 
 func start(ctx context.Context, h engine.Host, t Task) error {
 	argv := []string{"systemd-run", "--wait", "--quiet", "--collect", "--unit=" + t.Unit(),
+		"--property=IPAccounting=yes", "--property=IOAccounting=yes", "--property=PrivateTmp=" + yesNo(t.PrivateTmp),
 		"--property=StandardOutput=truncate:" + t.output("out"),
 		"--property=StandardError=truncate:" + t.output("err"),
 		"--setenv=LC_ALL=C.UTF-8", "--"}
-	_, err := h.Run(ctx, engine.Cmd{Argv: append(argv, t.Argv...), Audit: t.Audit})
-	return err
+	watched, end := watch(ctx, h, t.Unit(), t.Progress)
+	_, err := h.Run(watched, engine.Cmd{Argv: append(argv, t.Argv...), Audit: t.Audit})
+	end()
+	return stopLate(watched, h, t.Unit(), err)
 }
 
 // stderr returns what a failed command said.
@@ -128,8 +139,16 @@ func Running(a *engine.Answers, app string) ([]string, error) {
 }
 
 // Await waits until the unit has ended, or does not exist, and clears what
-// systemd remembers of its failure.
+// systemd remembers of its failure. One that does not end before a deadline of ctx,
+// or stands still, is stopped.
 func Await(ctx context.Context, h engine.Host, unit string) error {
+	watched, end := watch(ctx, h, unit, nil)
+	err := await(watched, h, unit)
+	end()
+	return stopLate(watched, h, unit, err)
+}
+
+func await(ctx context.Context, h engine.Host, unit string) error {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = 200*time.Millisecond, 3*time.Second
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
@@ -138,17 +157,33 @@ func Await(ctx context.Context, h engine.Host, unit string) error {
 		case err != nil:
 			return struct{}{}, backoff.Permanent(err)
 		case state == "failed":
-			_, err := h.Run(ctx, engine.Cmd{Argv: []string{"systemctl", "reset-failed", unit}})
-			if err != nil {
-				return struct{}{}, backoff.Permanent(fmt.Errorf("clear failed unit %s: %w", unit, err))
-			}
-			return struct{}{}, nil
+			return struct{}{}, permanent(clearFailed(ctx, h, unit))
 		case state == "inactive":
 			return struct{}{}, nil
 		}
 		return struct{}{}, fmt.Errorf("unit %s is %s", unit, state)
 	}, backoff.WithBackOff(b), backoff.WithMaxElapsedTime(0))
+	var p *backoff.PermanentError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
 	return err
+}
+
+func permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return backoff.Permanent(err)
+}
+
+// clearFailed makes systemd forget a failure. That it has already is fine.
+func clearFailed(ctx context.Context, h engine.Host, unit string) error {
+	_, err := h.Run(ctx, engine.Cmd{Argv: []string{"systemctl", "reset-failed", unit}})
+	if err != nil && !strings.Contains(stderr(err), "not loaded") {
+		return fmt.Errorf("clear failed unit %s: %w", unit, err)
+	}
+	return nil
 }
 
 func activeState(ctx context.Context, h engine.Host, unit string) (string, error) {
