@@ -50,8 +50,12 @@ func rootDir(ctx context.Context, h engine.Host, vmid int) (dir string, mounted 
 	}
 	dir = strings.TrimSuffix(string(out), "\n")
 	kind, err := act.Look(ctx, h, "stat", "-c", "%F", dir)
-	if err == nil && strings.TrimSpace(string(kind)) == "directory" {
+	var exit *engine.ExitError
+	switch {
+	case err == nil && strings.TrimSpace(string(kind)) == "directory":
 		return dir, false, nil
+	case err != nil && !errors.As(err, &exit):
+		return "", false, err
 	}
 	dir, err = pct.MountRoot(ctx, h, vmid)
 	return dir, err == nil, err
@@ -61,11 +65,9 @@ func rootDir(ctx context.Context, h engine.Host, vmid int) (dir string, mounted 
 // as any absolute link does when seen from the node, is not followed.
 func groupsBelow(ctx context.Context, h engine.Host, root string) (map[string]int, error) {
 	name := root + "/etc/group"
-	out, err := act.Look(ctx, h, "readlink", "-f", name)
-	var exit *engine.ExitError
-	if errors.As(err, &exit) {
-		return nil, nil // a directory on the way is missing
-	}
+	// -m succeeds also where a directory on the way is missing, so that a failure says
+	// that it could not be looked at.
+	out, err := act.Look(ctx, h, "readlink", "-m", name)
 	if err != nil {
 		return nil, err
 	}

@@ -211,8 +211,9 @@ func (p pull) copy(ctx context.Context, w engine.Work, old facts, img *image, pa
 func (p pull) copyFrom(ctx context.Context, w engine.Work, at Reference, img *image, partial string) error {
 	total := img.manifest.Size()
 	w.Report("pull "+at.String(), 0, total)
-	argv := []string{"skopeo", "copy", at.at(img.digest), "oci-archive:" + partial}
-	if err := unit.Run(ctx, w.Host, p.task(argv)); err != nil {
+	task := p.task([]string{"skopeo", "copy", at.at(img.digest), "oci-archive:" + partial})
+	task.Progress = func(received int64) { w.Report("pull "+at.String(), min(received, total), total) }
+	if err := unit.Run(ctx, w.Host, task); err != nil {
 		return explain(pve.Explain(err), at)
 	}
 	w.Report("verify "+p.ref.String(), total, total)
@@ -226,7 +227,8 @@ func (p pull) copyFrom(ctx context.Context, w engine.Work, at Reference, img *im
 func (p pull) task(argv []string) unit.Task { return taskOf(p.key, argv) }
 
 func taskOf(key string, argv []string) unit.Task {
-	return unit.Task{App: unitApp, Name: "pull." + key, Argv: argv, Once: true}
+	// skopeo puts an archive together below /var/tmp.
+	return unit.Task{App: unitApp, Name: "pull." + key, Argv: argv, Once: true, PrivateTmp: true}
 }
 
 // verify compares an archive with what the registry said of the image.

@@ -26,6 +26,9 @@ type ready struct{ *container }
 // wait for an application.
 func (ready) Interruptible() {}
 
+// Patience implements engine.Patient.
+func (c ready) Patience() time.Duration { return c.timeout }
+
 // Diff implements engine.Spec.
 func (c ready) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
 	f := now.(*found)

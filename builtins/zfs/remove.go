@@ -116,7 +116,8 @@ func removeParent(ctx context.Context, h engine.Host, app, name string) error {
 	}
 	empty := len(tree) == 1 && props["mounted"] == "yes"
 	if empty {
-		files, err := act.Look(ctx, h, "ls", "-A", props["mountpoint"])
+		// A directory that ZFS mounted a dataset on may be left; it holds nothing.
+		files, err := act.Look(ctx, h, "find", props["mountpoint"], "-mindepth", "1", "-not", "-type", "d")
 		if err != nil {
 			return err
 		}
