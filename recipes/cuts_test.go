@@ -1,23 +1,19 @@
 package recipes_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"regexp"
+	"sort"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tengil/tengil/builtins"
 	"github.com/tengil/tengil/engine"
-	"github.com/tengil/tengil/engine/exec"
-	"github.com/tengil/tengil/engine/plan"
+	"github.com/tengil/tengil/engine/lab"
+	"github.com/tengil/tengil/engine/lab/labtest"
 )
 
 // pair is an app of two containers, one of which waits for the other, with a
@@ -32,191 +28,240 @@ web = pct_create("web", image = oci_pull("docker.io/library/alpine:" + release),
 gpu_attach(web, "auto")
 `
 
-var errKilled = errors.New("tg was killed")
-
-// A mortal is the host of a tg that is killed before or after its n-th call: from
-// then on it can do nothing more.
-type mortal struct {
-	engine.Host
-	at    int // the call, from 1
-	after bool
-	dead  func() // ends everything that the program does
-	mu    sync.Mutex
-	calls int
+// A blow is one thing that can go wrong with a command.
+type blow struct {
+	name string
+	do   lab.Effect
+	kill bool // tg ends with it
 }
 
-// step counts a call and tells whether it still happens, and whether it is the last.
-func (m *mortal) step() (alive, last bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.calls++
-	return m.calls < m.at || m.calls == m.at && m.after, m.calls == m.at
+var blows = []blow{
+	{"tg is killed", lab.Cut, true},
+	{"the connection drops", lab.Cut, false},
+	{"it fails", lab.Fail, false},
+	{"it hangs", lab.Hang, false},
+	{"it is killed", lab.Kill, false},
 }
 
-func mortally[T any](m *mortal, do func() (T, error)) (T, error) {
-	var zero T
-	alive, last := m.step()
-	if !alive {
-		m.dead()
-		return zero, errKilled
+var whens = []struct {
+	name string
+	lab.When
+}{{"before", lab.Before}, {"during", lab.During}, {"after", lab.After}}
+
+// long are the programs that a fault can hit in the middle of their work.
+func long(program string) bool {
+	switch program {
+	case "pct create", "pct destroy", "skopeo copy":
+		return true
 	}
-	v, err := do()
-	if last {
-		m.dead()
-		return zero, errKilled
-	}
-	return v, err
+	return false
 }
 
-func (m *mortal) Run(ctx context.Context, c engine.Cmd) (engine.Result, error) {
-	return mortally(m, func() (engine.Result, error) { return m.Host.Run(ctx, c) })
-}
-
-func (m *mortal) Batch(ctx context.Context, asks []engine.Ask) (*engine.Answers, error) {
-	return mortally(m, func() (*engine.Answers, error) { return m.Host.Batch(ctx, asks) })
-}
-
-func (m *mortal) WriteFile(ctx context.Context, f engine.File) error {
-	_, err := mortally(m, func() (struct{}, error) { return struct{}{}, m.Host.WriteFile(ctx, f) })
-	return err
-}
-
-func (m *mortal) Hold(ctx context.Context, l engine.Lock) (io.Closer, error) {
-	return mortally(m, func() (io.Closer, error) { return m.Host.Hold(ctx, l) })
-}
-
-// A stage is one thing that is done to the app, after others.
-type stage struct {
-	name   string
-	before []map[string]string // runs that come first
-	values map[string]string
-	remove bool // destroy instead of run
-}
-
-func (s stage) do(r *rig, m *mortal) error {
-	ctx, dead := context.WithCancel(r.t.Context())
-	defer dead()
-	m.dead = dead
-	var p *engine.Plan
-	var err error
-	if s.remove {
-		p, err = plan.Destroy(ctx, r.host, builtins.Kinds(), "pair", false)
-	} else {
-		p, err = r.plan("pair.star", pair, s.values)
-	}
-	if err != nil {
-		return err
-	}
-	o := quick
-	o.Cut = ctx.Done()
-	_, err = exec.Run(ctx, p, m, o)
-	return err
-}
-
-// never is the call before which a tg that lives on is killed.
-const never = 1 << 30
-
-var stages = []stage{
-	{name: "a fresh run"},
-	{name: "a run with a new image", before: []map[string]string{nil}, values: map[string]string{"release": "3.23"}},
-	{name: "a destroy", before: []map[string]string{nil}, remove: true},
-}
-
-// 4. Crash-only: whenever tg is killed, the next run arrives at the same end. The
-// points are before and after every single call to the node, on the newest release.
+// 4. Crash-only: whatever goes wrong at whichever command that a run sends to the
+// node, the next run arrives at the same end.
 func TestPromise4CrashOnly(t *testing.T) {
-	for _, release := range releases {
-		for _, s := range stages {
-			t.Run(release+" "+s.name, func(t *testing.T) {
-				t.Parallel()
-				whole := newRig(t, release)
-				whole.prepare(s)
-				count := &mortal{Host: whole.host, at: never}
-				if err := s.do(whole, count); err != nil {
-					t.Fatal(err)
-				}
-				want := whole.end()
-				points, step := 0, 1
-				if testing.Short() {
-					step = 9
-				}
-				if release != releases[len(releases)-1] && os.Getenv("EXHAUSTIVE") != "1" {
-					step = 7 // the older release at every seventh call; make exhaust takes all
-				}
-				for at := 1; at <= count.calls; at += step {
-					for _, after := range []bool{false, true} {
-						points++
-						t.Run(fmt.Sprintf("call %d after=%v", at, after), func(t *testing.T) {
-							t.Parallel()
-							r := newRig(t, release)
-							r.prepare(s)
-							if err := s.do(r, &mortal{Host: r.host, at: at, after: after}); err == nil && !after {
-								t.Fatal("the run did not notice that it was killed")
-							}
-							r.host.Close() // as the connection of a killed program ends
-							r.connect()
-							if err := s.do(r, &mortal{Host: r.host, at: never}); err != nil {
-								t.Fatalf("the next run: %v", err)
-							}
-							if diff := cmp.Diff(want, r.end()); diff != "" {
-								t.Errorf("another end (-whole +cut):\n%s", diff)
-							}
-						})
-					}
-				}
-				t.Logf("%d points", points)
-			})
-		}
-	}
-}
-
-func (r *rig) prepare(s stage) {
-	r.t.Helper()
-	for _, values := range s.before {
-		r.mustRun("pair.star", pair, values)
-	}
-}
-
-var temporary = regexp.MustCompile(`/\.[^/]+\.tg-[0-9A-Za-z]{6}$`)
-
-var volatile = regexp.MustCompile(`subvol-\d+-disk-\d+|"vmid\\"%3A\d+|vmid"%3A\d+|/lxc/\d+|CT \d+|\b10\.10\.10\.\d+\b|BC:24:11:[0-9A-F:]{8}|[0-9a-zA-Z]{32}$`)
-
-// end describes how the node ended up, without what may differ: configs by host
-// name, datasets, files, and whatever should not be there.
-func (r *rig) end() map[string]string {
-	r.t.Helper()
-	end := map[string]string{}
-	for name, text := range r.files("etc/pve", "run", "var/lib/tengil", "var/lib/vz") {
-		switch {
-		case temporary.MatchString(name):
-			continue // of a write that was cut: nobody reads it, and a later write of that name removes it
-		case strings.HasSuffix(name, ".conf") && strings.Contains(name, "/lxc/"):
-			name = "config of " + regexp.MustCompile(`(?m)^hostname: (.*)$`).FindString(text)
-			if _, twice := end[name]; twice {
-				name += " (a second one)"
+	var total tally
+	t.Run("cut", func(t *testing.T) {
+		for _, release := range releases {
+			for _, s := range stages(t) {
+				t.Run(release+" "+s.name, func(t *testing.T) {
+					t.Parallel()
+					s.cutEverywhere(t, release, &total)
+				})
 			}
-		case strings.HasPrefix(name, "/run/lock/"), strings.HasPrefix(name, "/run/tengil/") && !strings.Contains(name, "/ready."):
-			continue // locks and outputs of units are for the node's uptime
-		case strings.HasSuffix(name, ".tar"), strings.Contains(name, "/images/"), strings.Contains(name, "/secret."), strings.Contains(name, "/ready."):
-			text = "" // that it is there counts
 		}
-		var lines []string
-		for line := range strings.Lines(text) {
-			lines = append(lines, volatile.ReplaceAllString(strings.TrimRight(line, "\n"), "…"))
+	})
+	total.log(t)
+}
+
+func (s stage) cutEverywhere(t *testing.T, release string, total *tally) {
+	begin := s.prepare(t, release)
+	want, commands := s.uncut(t, release, begin)
+	every := newSampler()
+	t.Run("points", func(t *testing.T) {
+		for _, c := range commands {
+			for _, b := range blows {
+				for _, w := range whens {
+					if !applies(c, b, w.When) {
+						total.add("the same as another", 1)
+						continue
+					}
+					if !every.take(b.name+w.name, c.program()) {
+						continue
+					}
+					total.add(release+" "+s.name+": "+b.name, 1)
+					t.Run(fmt.Sprintf("%s %s %s", b.name, w.name, c), func(t *testing.T) {
+						t.Parallel()
+						s.cutAt(t, release, begin, want, c, b, w.When)
+					})
+				}
+			}
 		}
-		end[name] = strings.Join(lines, "\n")
+	})
+}
+
+// applies leaves out what cannot differ from another point.
+func applies(c command, b blow, when lab.When) bool {
+	if when == lab.During {
+		return long(c.program())
 	}
-	var out strings.Builder
-	if code := r.lab.Exec(r.t.Context(), []string{"zfs", "list", "-H", "-o", "name,tengil:app,tengil:step"}, nil, &out, io.Discard); code != 0 {
-		r.t.Fatalf("zfs list: exit status %d", code)
+	// What changes nothing leaves the node after it as it was before.
+	return !c.readOnly || when == lab.Before
+}
+
+// prepare returns the directory of a lab in which the stage can begin; "" for a
+// fresh one.
+func (s stage) prepare(t *testing.T, release string) string {
+	if s.begin == "" {
+		return ""
 	}
-	for line := range strings.Lines(out.String()) {
-		key := "dataset " + volatile.ReplaceAllString(strings.TrimSpace(line), "…")
-		end[key] += "one "
+	dir := labtest.TempDir(t)
+	r := openRig(t, lab.Options{Dir: dir, PVE: release}, engine.Choices{})
+	if err := (stage{recipe: s.begin}).do(r, newTG(t.Context(), r.host)); err != nil {
+		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(filepath.Join(r.lab.Root(), "var/lib/lxc"))
-	if err == nil {
-		end["mounted roots"] = fmt.Sprint(len(entries))
+	for _, name := range markers {
+		r.put(filepath.Join(r.lab.Root(), name), "mine\n")
 	}
-	return end
+	r.close()
+	if err := os.Remove(filepath.Join(dir, "log")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// markers are files that the user put into the datasets.
+var markers = []string{"/tank/immich/db/marker", "/tank/photos/marker"}
+
+// open returns a rig in which the stage can begin.
+func (s stage) open(t *testing.T, release, begin string) *rig {
+	dir := filepath.Join(labtest.TempDir(t), "lab")
+	if begin != "" {
+		if err := os.CopyFS(dir, os.DirFS(begin)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return openRig(t, lab.Options{Dir: dir, PVE: release}, engine.Choices{})
+}
+
+// uncut runs the stage to its end, twice, and returns what the node is like then,
+// and which commands it took.
+func (s stage) uncut(t *testing.T, release, begin string) (map[string]string, []command) {
+	var logs [][]lab.Entry
+	var ends []map[string]string
+	for range 2 {
+		r := s.open(t, release, begin)
+		if err := s.do(r, newTG(t.Context(), r.host)); err != nil {
+			t.Fatal(err)
+		}
+		r.host.Close()
+		logs = append(logs, r.lab.Log())
+		ends = append(ends, r.end())
+		r.close()
+	}
+	if diff := cmp.Diff(ends[0], ends[1]); diff != "" {
+		t.Fatalf("two runs without a fault end differently:\n%s", diff)
+	}
+	commands, uncertain := common(logs...)
+	t.Logf("%d commands; %d that not every run has", len(commands), uncertain)
+	return ends[0], commands
+}
+
+// cutAt has one run hit by a fault, and looks where the next one arrives.
+func (s stage) cutAt(t *testing.T, release, begin string, want map[string]string, c command, b blow, when lab.When) {
+	r := s.open(t, release, begin)
+	m := newTG(t.Context(), r.host)
+	f := c.fault(when, b.do)
+	f.Then = func(argv []string) {
+		switch {
+		case b.kill:
+			m.kill()
+		case b.do == lab.Hang:
+			go m.giveUp(argv)
+		}
+	}
+	r.lab.Fault(f)
+	first := s.do(r, m)
+	m.kill()
+	r.host.Close()
+	if n := r.lab.Pending(); n != 0 {
+		t.Fatalf("the fault did not fire; the run ended with %v", first)
+	}
+	if b.kill && first == nil {
+		t.Error("the run did not notice that it was killed")
+	}
+	r.gone()
+	r.connect()
+	if err := s.do(r, newTG(t.Context(), r.host)); err != nil {
+		t.Fatalf("the next run: %v\nthe run with the fault: %v", err, first)
+	}
+	r.later()
+	r.host.Close()
+	if diff := cmp.Diff(want, r.end()); diff != "" {
+		t.Errorf("another end (-whole +cut):\n%s\nthe run with the fault: %v", diff, first)
+	}
+	r.close()
+}
+
+// A sampler takes points: all of them where the environment says EXHAUSTIVE=1 (make
+// exhaust), otherwise of each sort the first and then one in some. It always takes
+// the same.
+type sampler struct {
+	one  int
+	fine bool // each program is a sort of its own
+	seen map[string]int
+}
+
+func newSampler() *sampler {
+	s := &sampler{one: 5, fine: true, seen: map[string]int{}}
+	switch {
+	case os.Getenv("EXHAUSTIVE") == "1":
+		s.one = 1
+	case testing.Short():
+		s.one, s.fine = 15, false
+	}
+	return s
+}
+
+func (s *sampler) take(sort, program string) bool {
+	if s.fine {
+		sort += program
+	}
+	s.seen[sort]++
+	return (s.seen[sort]-1)%s.one == 0
+}
+
+// A tally counts points by what they are.
+type tally struct {
+	mu sync.Mutex
+	by map[string]int
+}
+
+func (c *tally) add(what string, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.by == nil {
+		c.by = map[string]int{}
+	}
+	c.by[what] += n
+}
+
+func (c *tally) log(t *testing.T) {
+	var lines []string
+	all := 0
+	for what, n := range c.by {
+		lines = append(lines, fmt.Sprintf("%6d %s", n, what))
+		if what != "the same as another" {
+			all += n
+		}
+	}
+	sort.Strings(lines)
+	t.Logf("points:\n%s\n%6d in all", strings.Join(lines, "\n"), all)
+}
+
+func cutOnce(s, sep string) (before, after string, ok bool) {
+	if strings.Count(s, sep) != 1 {
+		return "", "", false
+	}
+	return strings.Cut(s, sep)
 }

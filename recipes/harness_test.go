@@ -43,21 +43,39 @@ func newRig(t *testing.T, release string) *rig {
 	return openRig(t, lab.Options{PVE: release}, engine.Choices{})
 }
 
+// openRig opens a lab in o.Dir, by default a fresh one, for a host of such choices.
 func openRig(t *testing.T, o lab.Options, choices engine.Choices) *rig {
 	t.Helper()
-	o.Dir = labtest.TempDir(t)
+	if o.Dir == "" {
+		o.Dir = labtest.TempDir(t)
+	}
 	l, err := lab.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	r := &rig{t: t, lab: l, choices: choices}
+	t.Cleanup(r.close)
 	r.connect()
 	return r
+}
+
+// close ends the connection and the lab. It may be called twice.
+func (r *rig) close() {
+	r.t.Helper()
+	if err := errors.Join(r.host.Close(), r.lab.Close()); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// gone waits until the node knows that nobody is connected any more.
+func (r *rig) gone() {
+	for r.lab.Sessions() > 0 {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-r.t.Context().Done():
+			r.t.Fatalf("%d sessions stay open", r.lab.Sessions())
+		}
+	}
 }
 
 // connect opens a connection that knows nothing of earlier ones.
@@ -69,20 +87,23 @@ func (r *rig) connect() {
 		r.t.Fatal(err)
 	}
 	r.host = h
-	r.t.Cleanup(func() { h.Close() })
 }
 
 func (r *rig) facts() *engine.Facts {
 	r.t.Helper()
-	a, err := r.host.Batch(r.t.Context(), pve.FactAsks())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	f, err := pve.ParseFacts(a, r.choices)
+	f, err := factsOf(r.t.Context(), r.host, r.choices)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return f
+}
+
+func factsOf(ctx context.Context, h engine.Host, choices engine.Choices) (*engine.Facts, error) {
+	a, err := h.Batch(ctx, pve.FactAsks())
+	if err != nil {
+		return nil, err
+	}
+	return pve.ParseFacts(a, choices)
 }
 
 // load evaluates a recipe of the catalog, or src where it is given.

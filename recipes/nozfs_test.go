@@ -135,9 +135,10 @@ func TestCrashOnlyWithoutZFS(t *testing.T) {
 	}
 	disks := regexp.MustCompile(`vm-\d+-disk-\d+`)
 	end := func(r *rig) map[string]string {
-		end := r.end()
-		for name, text := range end {
-			end[name] = disks.ReplaceAllString(text, "…")
+		r.later()
+		end := map[string]string{}
+		for name, text := range r.end() {
+			end[disks.ReplaceAllString(name, "…")] = disks.ReplaceAllString(text, "…")
 		}
 		for name := range r.files("srv/data") {
 			end["file "+disks.ReplaceAllString(name[:min(len(name), 30)], "…")] = "is there"
