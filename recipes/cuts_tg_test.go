@@ -33,9 +33,9 @@ type tg struct {
 
 // A call is one use of the host that may have to be given up.
 type call struct {
-	argv  []string // nil for what is no single command
-	quit  func()   // gives up the work that the call belongs to
-	ended context.CancelCauseFunc
+	argv  []string
+	mixed bool   // the node runs other programs for it than argv
+	quit  func() // gives up the work that it belongs to
 }
 
 func newTG(ctx context.Context, h engine.Host) *tg {
@@ -50,19 +50,19 @@ func (m *tg) giveUp(argv []string) {
 	defer m.mu.Unlock()
 	found := false
 	for c := range m.calls {
-		if c.argv != nil && len(c.argv) >= len(argv) && slices.Equal(c.argv[len(c.argv)-len(argv):], argv) {
+		if len(c.argv) >= len(argv) && slices.Equal(c.argv[len(c.argv)-len(argv):], argv) {
 			c.quit()
 			found = true
 		}
 	}
 	for c := range m.calls {
-		if !found && c.argv == nil { // a batch or a file, of which argv is a part
+		if !found && c.mixed {
 			c.quit()
 		}
 	}
 }
 
-func alive[T any](ctx context.Context, m *tg, argv []string, do func(context.Context) (T, error)) (T, error) {
+func alive[T any](ctx context.Context, m *tg, c *call, do func(context.Context) (T, error)) (T, error) {
 	var zero T
 	if m.life.Err() != nil {
 		return zero, errKilled
@@ -70,7 +70,6 @@ func alive[T any](ctx context.Context, m *tg, argv []string, do func(context.Con
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(m.life, func() { cancel(errKilled) })()
-	c := &call{argv: argv, ended: cancel}
 	c.quit = func() { cancel(&engine.TimeoutError{After: time.Minute}) }
 	if quit, ok := ctx.Value(quitKey{}).(func()); ok {
 		c.quit = quit
@@ -89,24 +88,25 @@ func alive[T any](ctx context.Context, m *tg, argv []string, do func(context.Con
 }
 
 func (m *tg) Run(ctx context.Context, c engine.Cmd) (engine.Result, error) {
-	return alive(ctx, m, c.Argv, func(ctx context.Context) (engine.Result, error) { return m.Host.Run(ctx, c) })
+	under := &call{argv: c.Argv, mixed: c.Stdin != nil}
+	return alive(ctx, m, under, func(ctx context.Context) (engine.Result, error) { return m.Host.Run(ctx, c) })
 }
 
 func (m *tg) Batch(ctx context.Context, asks []engine.Ask) (*engine.Answers, error) {
-	return alive(ctx, m, nil, func(ctx context.Context) (*engine.Answers, error) { return m.Host.Batch(ctx, asks) })
+	return alive(ctx, m, &call{mixed: true}, func(ctx context.Context) (*engine.Answers, error) { return m.Host.Batch(ctx, asks) })
 }
 
 func (m *tg) WriteFile(ctx context.Context, f engine.File) error {
-	_, err := alive(ctx, m, nil, func(ctx context.Context) (struct{}, error) { return struct{}{}, m.Host.WriteFile(ctx, f) })
+	_, err := alive(ctx, m, &call{mixed: true}, func(ctx context.Context) (struct{}, error) { return struct{}{}, m.Host.WriteFile(ctx, f) })
 	return err
 }
 
 func (m *tg) Hold(ctx context.Context, l engine.Lock) (io.Closer, error) {
-	return alive(ctx, m, nil, func(ctx context.Context) (io.Closer, error) { return m.Host.Hold(ctx, l) })
+	return alive(ctx, m, &call{mixed: true}, func(ctx context.Context) (io.Closer, error) { return m.Host.Hold(ctx, l) })
 }
 
 func (m *tg) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	return alive(ctx, m, []string{}, func(ctx context.Context) (net.Conn, error) { return m.Host.Dial(ctx, network, addr) })
+	return alive(ctx, m, &call{}, func(ctx context.Context) (net.Conn, error) { return m.Host.Dial(ctx, network, addr) })
 }
 
 // quitKey finds, in the context of a call, the way to end the deadline of its work.
