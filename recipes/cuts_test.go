@@ -218,7 +218,7 @@ func newSampler() *sampler {
 	case os.Getenv("EXHAUSTIVE") == "1":
 		s.one = 1
 	case testing.Short():
-		s.one, s.fine = 15, false
+		s.one, s.fine = 30, false
 	}
 	return s
 }
