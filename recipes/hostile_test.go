@@ -30,6 +30,8 @@ func TestHostileInput(t *testing.T) {
 		{"recipe language", func(t *testing.T) int { return hostileRecipes(t, "language") }},
 		{"image configs", func(t *testing.T) int { return hostileImages(t, hostileConfigs()) }},
 		{"image layers and manifests", func(t *testing.T) int { return hostileImages(t, hostileLayers()) }},
+		{"archives", hostileArchivesRun},
+		{"registries", hostileRegistriesRun},
 		{"answers of a node", hostileAnswers},
 	} {
 		t.Run(family.name, func(t *testing.T) {

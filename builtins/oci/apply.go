@@ -74,7 +74,7 @@ func (p pull) inspectAt(ctx context.Context, h engine.Host, at Reference, digest
 		return nil, err
 	}
 	if got := pve.Digest(raw); got != digest {
-		return nil, fmt.Errorf("registry answered with manifest %s; wanted %s", got, digest)
+		return nil, explain(fmt.Errorf("%w: manifest %s; wanted %s", pve.ErrDigest, got, digest), at)
 	}
 	if img.manifest, err = pve.ParseManifest(raw); err != nil {
 		return nil, p.strange("--raw", at.at(digest), err)
@@ -219,7 +219,8 @@ func (p pull) copyFrom(ctx context.Context, w engine.Work, at Reference, img *im
 	w.Report("verify "+p.ref.String(), total, total)
 	if err := img.verify(ctx, w.Host, partial); err != nil {
 		// What is not the image must not lie about; that it does not is no reason to hide why.
-		return errors.Join(fmt.Errorf("what was pulled is not the image: %w", err), act.Do(ctx, w.Host, "rm", "-f", partial))
+		err = engine.WithHint(fmt.Errorf("what was pulled is not the image: %w", err), pulledOther)
+		return errors.Join(err, act.Do(ctx, w.Host, "rm", "-f", partial))
 	}
 	return nil
 }

@@ -218,13 +218,18 @@ func limit(out []byte) error {
 	return nil
 }
 
+// pulledOther is what to do about a registry that sends something else.
+const pulledOther = "the registry, or a proxy before it, sent something else than it said; nothing of it was kept. Run again; if it ends here again, use another tag or registry"
+
 // explain adds what a reader can do about what the registry of at answered.
 func explain(err error, at Reference) error {
 	switch {
 	case errors.Is(err, pve.ErrNotFound):
 		return engine.WithHint(err, "the registry has no "+at.String()+"; to see its tags:\n    skopeo list-tags docker://"+at.name())
+	case errors.Is(err, pve.ErrNoBlob):
+		return engine.WithHint(err, "the registry has lost a part of "+at.String()+"; use another tag, or have it pushed again")
 	case errors.Is(err, pve.ErrDigest):
-		return engine.WithHint(err, "the registry, or a proxy before it, sent something else than what the digest says; nothing of it was kept. Run again; if it ends here again, use another tag or registry")
+		return engine.WithHint(err, pulledOther)
 	case errors.Is(err, pve.ErrDenied):
 		return engine.WithHint(err, "a private image needs credentials on the node, once:\n    skopeo login "+at.Registry)
 	}
@@ -236,7 +241,7 @@ func explain(err error, at Reference) error {
 func (p pull) platformDigest(raw []byte) (string, error) {
 	got := pve.Digest(raw)
 	if p.ref.Digest != "" && got != p.ref.Digest {
-		return "", fmt.Errorf("registry answered with manifest %s; wanted %s", got, p.ref.Digest)
+		return "", fmt.Errorf("%w: manifest %s; wanted %s", pve.ErrDigest, got, p.ref.Digest)
 	}
 	m, err := pve.ParseManifest(raw)
 	if err != nil {

@@ -37,6 +37,7 @@ var (
 	ErrNoPasswd    = errors.New("image has a user but no /etc/passwd")
 	ErrVolumeFile  = errors.New("a volume of the image is a file")
 	ErrDigest      = errors.New("registry sent something else than the digest says")
+	ErrNoBlob      = errors.New("registry has lost a part of the image")
 	ErrDataset     = fmt.Errorf("dataset: %w", fs.ErrExist) // a dataset of that name exists
 )
 
@@ -79,6 +80,7 @@ func messages() []message {
 		{`Error while extracting OCI image: `, ErrUnpack, false},
 		{`cannot resolve /etc/passwd path in container rootfs`, ErrNoPasswd, false},
 		{`unable to create CT \d+ - mkdir .*: File exists`, ErrVolumeFile, false},
+		{`level=fatal .*(blob unknown to registry|BLOB_UNKNOWN)`, ErrNoBlob, false},
 		{`level=fatal .*(Digest did not match|manifest digest .*does not match|does not match (provided|requested) (manifest )?digest)`, ErrDigest, false},
 		{`pool is read-only|[Rr]ead-only file system|dataset is read-only`, ErrReadOnly, false},
 		{`dataset already exists`, ErrDataset, false},

@@ -16,7 +16,7 @@ func sentinels() map[string]error {
 		"ErrRegistry": ErrRegistry, "ErrDenied": ErrDenied, "ErrBusy": ErrBusy, "ErrNoSpace": ErrNoSpace, "ErrChanged": ErrChanged,
 		"ErrProtected": ErrProtected, "ErrDataset": ErrDataset, "ErrStart": ErrStart, "ErrStop": ErrStop,
 		"ErrInterrupted": ErrInterrupted, "ErrArchive": ErrArchive, "ErrUnpack": ErrUnpack,
-		"ErrNoPasswd": ErrNoPasswd, "ErrVolumeFile": ErrVolumeFile, "ErrDigest": ErrDigest, "ErrLocked": ErrLocked,
+		"ErrNoPasswd": ErrNoPasswd, "ErrVolumeFile": ErrVolumeFile, "ErrDigest": ErrDigest, "ErrNoBlob": ErrNoBlob, "ErrLocked": ErrLocked,
 		"ErrReadOnly": ErrReadOnly,
 	}
 }
