@@ -174,7 +174,7 @@ func hostileArchivesRun(t *testing.T) int {
 			if guests := r.files("etc/pve/nodes"); len(guests) != 0 {
 				t.Errorf("a container was made: %v", guests)
 			}
-			r.free()
+			r.removeArchives()
 			r.converges()
 		})
 	}
@@ -220,8 +220,8 @@ func (r *rig) change(name string, of func(*testing.T, []byte) []byte) {
 	}
 }
 
-// free removes all archives, as the hint says.
-func (r *rig) free() {
+// removeArchives removes all archives, as the hint says.
+func (r *rig) removeArchives() {
 	r.t.Helper()
 	for name := range r.files("var/lib/vz/template/cache") {
 		var said bytes.Buffer

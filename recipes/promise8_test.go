@@ -119,13 +119,13 @@ var promise8 = []struct {
 		other := r.otherArchive()
 		r.meddle(func(*testing.T, []byte) []byte { return other })
 		r.mustRefuse("the config in the archive is not the one that the registry showed")
-		r.free()
+		r.removeArchives()
 		r.converges()
 	}},
 	{"an archive that is damaged before it is unpacked", func(t *testing.T, r *rig, _ string) {
 		r.meddle(edited("blobs/", "PRETTY_NAME", "PRETTY_LAME"))
 		r.mustRefuse("Error while extracting OCI image")
-		r.free()
+		r.removeArchives()
 		r.converges()
 	}},
 	{"an archive of an earlier run that was damaged since", func(t *testing.T, r *rig, _ string) {
@@ -135,7 +135,7 @@ var promise8 = []struct {
 			r.change(name, edited("blobs/", "PATH=/bin", "PATH=/tmp"))
 		}
 		r.mustRefuse("archive has blob sha256:")
-		r.free()
+		r.removeArchives()
 		r.converges()
 	}},
 	{"a pull that was cut", func(t *testing.T, r *rig, digest string) {
