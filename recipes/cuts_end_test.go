@@ -39,6 +39,8 @@ func (r *rig) end() map[string]string {
 			continue
 		case strings.HasPrefix(name, "/run/tengil/") && !strings.Contains(name, "/ready."):
 			continue // outputs of units are for the node's uptime
+		case strings.HasPrefix(name, "/run/tg."):
+			continue // answers to a batch, of a shell that could not clean up as it was killed
 		case strings.HasSuffix(name, ".tar"), strings.Contains(name, "/images/"), strings.Contains(name, "/secret."), strings.Contains(name, "/ready."):
 			text = "" // that it is there counts
 		}

@@ -171,36 +171,33 @@ func (s stage) uncut(t *testing.T, release, begin string) (map[string]string, []
 func (s stage) cutAt(t *testing.T, release, begin string, want map[string]string, c command, b blow, when lab.When) {
 	r := s.open(t, release, begin)
 	m := newTG(t.Context(), r.host)
-	f := c.fault(when, b.do)
-	f.Then = func(argv []string) {
-		switch {
-		case b.kill:
-			m.kill()
-		case b.do == lab.Hang:
-			go m.giveUp(argv)
-		}
-	}
-	r.lab.Fault(f)
+	r.lab.Fault(hit{c, b, when}.on(m))
 	first := s.do(r, m)
 	m.kill()
-	r.host.Close()
 	if n := r.lab.Pending(); n != 0 {
 		t.Fatalf("the fault did not fire; the run ended with %v", first)
 	}
 	if b.kill && first == nil {
 		t.Error("the run did not notice that it was killed")
 	}
-	r.gone()
-	r.connect()
-	if err := s.do(r, newTG(t.Context(), r.host)); err != nil {
-		t.Fatalf("the next run: %v\nthe run with the fault: %v", err, first)
+	r.next()
+	s.arrive(t, r, want, first)
+}
+
+// on is the fault that hits the run of m.
+func (h hit) on(m *tg) lab.Fault {
+	f := h.command.fault(h.when, h.do)
+	match := f.Match
+	f.Match = func(argv []string) bool { return m.life.Err() == nil && match(argv) }
+	f.Then = func(argv []string) {
+		switch {
+		case h.kill:
+			m.kill()
+		case h.do == lab.Hang:
+			go m.giveUp(argv)
+		}
 	}
-	r.later()
-	r.host.Close()
-	if diff := cmp.Diff(want, r.end()); diff != "" {
-		t.Errorf("another end (-whole +cut):\n%s\nthe run with the fault: %v", diff, first)
-	}
-	r.close()
+	return f
 }
 
 // A sampler takes points: all of them where the environment says EXHAUSTIVE=1 (make

@@ -1,0 +1,172 @@
+package recipes_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tengil/tengil/engine/lab"
+)
+
+// The node's power may go at any command: the next run arrives at the same end all
+// the same. Commands are those that change the node; one in powerEvery of them.
+func TestPromise4PowerCuts(t *testing.T) {
+	every := 7
+	switch {
+	case os.Getenv("EXHAUSTIVE") == "1":
+		every = 1
+	case testing.Short():
+		every = 60
+	}
+	for _, release := range releases {
+		for _, s := range stages(t) {
+			t.Run(release+" "+s.name, func(t *testing.T) {
+				t.Parallel()
+				begin := s.prepare(t, release)
+				want, commands := s.uncut(t, release, begin)
+				commands = slices.DeleteFunc(commands, func(c command) bool { return c.readOnly })
+				for i := 0; i < len(commands); i += every {
+					c := commands[i]
+					t.Run(c.String(), func(t *testing.T) {
+						t.Parallel()
+						r := s.open(t, release, begin)
+						m := newTG(t.Context(), r.host)
+						dark := make(chan error, 1)
+						f := c.fault(lab.Before, lab.Hang)
+						f.Then = func([]string) {
+							m.kill()
+							go func() { dark <- r.lab.PowerCut() }() // it waits for the program that hangs
+						}
+						r.lab.Fault(f)
+						first := s.do(r, m)
+						m.kill()
+						if r.lab.Pending() != 0 {
+							t.Fatalf("the fault did not fire; the run ended with %v", first)
+						}
+						if err := <-dark; err != nil {
+							t.Fatal(err)
+						}
+						r.next()
+						s.arrive(t, r, want, first)
+					})
+				}
+			})
+		}
+	}
+}
+
+// seed is that of the double faults: TENGIL_SEED where it is set.
+func seed(t *testing.T) uint64 {
+	text := os.Getenv("TENGIL_SEED")
+	if text == "" {
+		return 4
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("TENGIL_SEED is %q; wanted a number", text)
+	}
+	return n
+}
+
+// Two faults in one run, or one in it and another in the next: the run after them
+// arrives at the same end.
+func TestPromise4DoubleFaults(t *testing.T) {
+	n := 40 // for each stage and release
+	switch {
+	case os.Getenv("EXHAUSTIVE") == "1":
+		n = 400
+	case testing.Short():
+		n = 4
+	}
+	t.Logf("TENGIL_SEED=%d, %d for each stage and release", seed(t), n)
+	for i, release := range releases {
+		for j, s := range stages(t) {
+			t.Run(release+" "+s.name, func(t *testing.T) {
+				t.Parallel()
+				begin := s.prepare(t, release)
+				want, commands := s.uncut(t, release, begin)
+				rnd := rand.New(rand.NewPCG(seed(t), uint64(10*i+j)))
+				for range n {
+					a, b, both := anyBlow(rnd, commands), anyBlow(rnd, commands), rnd.IntN(2) == 0
+					t.Run(fmt.Sprintf("%s, %s, in one run %v", a, b, both), func(t *testing.T) {
+						t.Parallel()
+						r := s.open(t, release, begin)
+						var firsts []string
+						runs := [][]hit{{a}, {b}}
+						if both {
+							runs = [][]hit{{a, b}}
+						}
+						for _, hits := range runs {
+							m := newTG(t.Context(), r.host)
+							for _, h := range hits {
+								r.lab.Fault(h.on(m))
+							}
+							firsts = append(firsts, fmt.Sprint(s.do(r, m)))
+							m.kill()
+							r.next()
+							if a.do == lab.Hang || b.do == lab.Hang {
+								r.stopUnits()
+							}
+						}
+						s.arrive(t, r, want, fmt.Errorf("%s", strings.Join(firsts, "\nthen: ")))
+					})
+				}
+			})
+		}
+	}
+}
+
+// A hit is a blow at a command.
+type hit struct {
+	command
+	blow
+	when lab.When
+}
+
+func (h hit) String() string { return fmt.Sprintf("%s at %s (%d)", h.blow.name, h.command, h.when) }
+
+// anyBlow draws one; half of them hit what changes the node.
+func anyBlow(rnd *rand.Rand, commands []command) hit {
+	changing := rnd.IntN(2) == 0
+	for {
+		c := commands[rnd.IntN(len(commands))]
+		if changing && c.readOnly {
+			continue
+		}
+		return hit{c, blows[rnd.IntN(len(blows))], whens[rnd.IntN(len(whens))].When}
+	}
+}
+
+// arrive does the stage once more and looks whether the node is as it should be.
+func (s stage) arrive(t *testing.T, r *rig, want map[string]string, first error) {
+	t.Helper()
+	if err := s.do(r, newTG(t.Context(), r.host)); err != nil {
+		t.Fatalf("the next run: %v\nthe run with the fault: %v", err, first)
+	}
+	r.later()
+	r.host.Close()
+	if diff := cmp.Diff(want, r.end()); diff != "" {
+		t.Errorf("another end (-whole +cut):\n%s\nthe run with the fault: %v", diff, first)
+	}
+	r.close()
+}
+
+// stopUnits stops what still runs, as a later tg does with a unit that stands still.
+func (r *rig) stopUnits() {
+	for line := range strings.Lines(r.out("systemctl", "list-units", "--plain", "--no-legend", "--full", "tengil-*")) {
+		r.lab.Exec(r.t.Context(), []string{"systemctl", "stop", strings.Fields(line)[0]}, nil, nil, nil) // it may have ended
+	}
+}
+
+// next is another tg: the connection of the last one is gone.
+func (r *rig) next() {
+	r.host.Close()
+	r.gone()
+	r.connect()
+}
