@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -84,7 +85,13 @@ func TestPromise4DoubleFaults(t *testing.T) {
 	case testing.Short():
 		n = 4
 	}
-	t.Logf("TENGIL_SEED=%d, %d for each stage and release", seed(t), n)
+	var set, fired atomic.Int64
+	t.Cleanup(func() {
+		t.Logf("TENGIL_SEED=%d, %d for each stage and release: %d of %d faults fired", seed(t), n, fired.Load(), set.Load())
+		if 2*fired.Load() < set.Load() {
+			t.Error("more than half of the faults never fired: the test does not test what it should")
+		}
+	})
 	for i, release := range releases {
 		for j, s := range stages(t) {
 			t.Run(release+" "+s.name, func(t *testing.T) {
@@ -105,7 +112,11 @@ func TestPromise4DoubleFaults(t *testing.T) {
 						for _, hits := range runs {
 							m := newTG(t.Context(), r.host)
 							for _, h := range hits {
-								r.lab.Fault(h.on(m))
+								f := h.on(m)
+								then := f.Then
+								f.Then = func(argv []string) { fired.Add(1); then(argv) }
+								set.Add(1)
+								r.lab.Fault(f)
 							}
 							firsts = append(firsts, fmt.Sprint(s.do(r, m)))
 							m.kill()

@@ -59,9 +59,12 @@ func openRig(t *testing.T, o lab.Options, choices engine.Choices) *rig {
 	return r
 }
 
-// close ends the connection and the lab. It may be called twice.
+// close ends the connection and the lab, once nobody is connected any more. It may
+// be called twice.
 func (r *rig) close() {
 	r.t.Helper()
+	r.host.Close()
+	r.gone()
 	if err := errors.Join(r.host.Close(), r.lab.Close()); err != nil {
 		r.t.Error(err)
 	}
@@ -69,13 +72,21 @@ func (r *rig) close() {
 
 // gone waits until the node knows that nobody is connected any more.
 func (r *rig) gone() {
-	for r.lab.Sessions() > 0 {
-		select {
-		case <-time.After(time.Millisecond):
-		case <-r.t.Context().Done():
-			r.t.Fatalf("%d sessions stay open", r.lab.Sessions())
-		}
+	r.t.Helper()
+	if !until(func() bool { return r.lab.Sessions() == 0 }) {
+		r.t.Errorf("%d sessions stay open", r.lab.Sessions())
 	}
+}
+
+// until waits for something that must come, and reports whether it did.
+func until(done func() bool) bool {
+	for range 10000 {
+		if done() {
+			return true
+		}
+		<-time.After(time.Millisecond)
+	}
+	return done()
 }
 
 // connect opens a connection that knows nothing of earlier ones.
