@@ -100,6 +100,7 @@ func TestRefusals(t *testing.T) {
 		{"a secret inside an argument", `pct_exec(db, ["psql", "-p%s" % password], creates = "/x")`, "argv: argument 1 holds a secret"},
 		{"a command without a guard", `node_exec(["true"])`, "wanted creates= or unless="},
 		{"a command with two guards", `node_exec(["true"], creates = "/x", unless = ["true"])`, "wanted creates= or unless="},
+		{"a command that may take no time", `node_exec(["true"], unless = ["true"], timeout = "0s")`, "wanted more than 0"},
 		{"a pool that is not there", `zfs_dataset("nas/media")`, `pool "nas" does not exist on pve`},
 		{"a pool as a dataset", `zfs_dataset("tank")`, `"tank" is a pool`},
 		{"a dataset that looks like an option", `zfs_dataset("-o/x")`, "starts with a dash"},

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestMain looks what the tests have left when they have ended: a goroutine of
@@ -31,7 +32,13 @@ func main(m *testing.M) int {
 		code = 1
 	}
 	var running []string
-	if !until(func() bool { running = goroutines(); return len(running) == 0 }) {
+	for range 200 {
+		if running = goroutines(); len(running) == 0 {
+			break
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	if len(running) > 0 {
 		fmt.Fprintf(os.Stderr, "%d goroutines are left:\n\n%s\n", len(running), strings.Join(running, "\n\n"))
 		code = 1
 	}
@@ -40,7 +47,7 @@ func main(m *testing.M) int {
 
 // goroutines returns those that run code of tengil's, but for the one that asks.
 func goroutines() []string {
-	buf := make([]byte, 64<<20)
+	buf := make([]byte, 4<<20)
 	var ours []string
 	for i, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 		if i > 0 && strings.Contains(g, "github.com/tengil/tengil/") {

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/tengil/tengil/builtins/mark"
 	"github.com/tengil/tengil/builtins/once"
@@ -58,6 +59,9 @@ func lastNode(h *engine.Handle) engine.NodeID {
 func (e execSpec) createsAsk() engine.Ask {
 	return engine.AskRun("stat", "-c", "%F", e.command.Creates)
 }
+
+// Patience implements engine.Patient.
+func (e execSpec) Patience() time.Duration { return e.command.Timeout }
 
 func (e execSpec) Asks(*engine.Answers) []engine.Ask {
 	if e.command.Creates != "" {

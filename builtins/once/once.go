@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/tengil/tengil/builtins/act"
 	"github.com/tengil/tengil/builtins/probe"
@@ -21,6 +22,7 @@ type Command struct {
 	Stdin   engine.Text
 	Creates string
 	Unless  []string
+	Timeout time.Duration
 }
 
 // Params are the parameters that describe a Command; where says where it runs.
@@ -35,6 +37,8 @@ func Params(where string, position int) []engine.Param {
 			Doc: "A command " + where + " that changes nothing: if it ends with status 0, the work is taken as done.", Example: `["/usr/bin/setup", "--check"]`},
 		{Name: "stdin", Type: engine.TypeText,
 			Doc: "What the command reads on standard input; it may hold secrets and is not logged.", Example: `password`},
+		{Name: "timeout", Type: engine.TypeDuration, Default: `"1h"`,
+			Doc: "How long it may take; then it is ended, and tried once more unless its guard says that it is done.", Example: `"10m"`},
 		{Name: "name", Type: engine.TypeString,
 			Doc: "Tells several commands of a recipe apart; by default the program's name.", Example: `"create-admin"`},
 	}
@@ -42,11 +46,13 @@ func Params(where string, position int) []engine.Param {
 
 // New checks the arguments and returns the command and the step's name.
 func New(a engine.Args) (c Command, name string, err error) {
-	c = Command{Argv: a.Texts("argv"), Stdin: a.Text("stdin"), Creates: a.String("creates"), Unless: a.Strings("unless")}
+	c = Command{Argv: a.Texts("argv"), Stdin: a.Text("stdin"), Creates: a.String("creates"), Unless: a.Strings("unless"), Timeout: a.Duration("timeout")}
 	if name, err = c.checkArgv(); err != nil {
 		return c, "", err
 	}
 	switch {
+	case c.Timeout <= 0:
+		return c, "", engine.ArgErrorf("timeout", "got %s, wanted more than 0", c.Timeout)
 	case a.Has("creates") == a.Has("unless"):
 		return c, "", errors.New("wanted creates= or unless=, one of them: without a guard a run that is cut off would do the work twice")
 	case a.Has("creates"):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/tengil/tengil/builtins/act"
 	"github.com/tengil/tengil/builtins/mark"
@@ -64,6 +65,9 @@ func newExec(c engine.Call) (*engine.Made, error) {
 		Spec: e, Uses: append(command.Refs(), e.vmid), After: []engine.NodeID{h.ID.Node(partReady)},
 	}}}, nil
 }
+
+// Patience implements engine.Patient.
+func (e execSpec) Patience() time.Duration { return e.command.Timeout }
 
 func (e execSpec) Asks(*engine.Answers) []engine.Ask {
 	return append(GuestAsks(e.node), e.mark.Ask())
