@@ -281,7 +281,7 @@ func FuzzUnpackStaysInside(f *testing.F) {
 	f.Add("h", "../keep", byte(tar.TypeLink), "h", byte(tar.TypeReg))
 	f.Add("d/", "", byte(tar.TypeDir), "d/.wh..wh..opq", byte(tar.TypeReg))
 	f.Fuzz(func(t *testing.T, name, link string, kind byte, second string, secondKind byte) {
-		n := &node{dir: t.TempDir(), state: newState()}
+		n := &node{dir: t.TempDir()}
 		entries := []LayerEntry{{Header: tar.Header{Name: name, Linkname: link, Typeflag: kind}}, {Header: tar.Header{Name: second, Linkname: link, Typeflag: secondKind}}}
 		p, err := buildImage(ImageSpec{Layers: [][]LayerEntry{entries}})
 		if err != nil {

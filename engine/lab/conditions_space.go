@@ -87,13 +87,10 @@ func (n *node) covers(a area, at string) bool {
 // nameHolding returns the name of the file system that a path lies on, "" if none
 // of ZFS. The caller holds the node's mu.
 func (z *zfsState) nameHolding(at string) string {
-	best, where := "", ""
-	for name, d := range z.Datasets {
-		if d.Mounted && within(at, d.Where) && (best == "" || len(d.Where) > len(where)) {
-			best, where = name, d.Where
-		}
+	if d := z.holding(at); d != nil {
+		return d.Name
 	}
-	return best
+	return ""
 }
 
 // mayMake refuses to make or change a dataset as libzfs words it (zfs_standard_error

@@ -164,8 +164,9 @@ func (n *node) probe(id int) error {
 	g := n.guest(id)
 	if g.Running {
 		n.mu.Lock()
-		n.state.Guests[id].Probes++ // saved when something else is
-		g = *n.state.Guests[id]
+		now := n.state.Guests.edit(id)
+		now.Probes++ // saved when something else is
+		g = *now
 		n.mu.Unlock()
 	}
 	h := n.health(id, g.Hostname)

@@ -28,15 +28,10 @@ func (n *node) mayWrite(name string) error {
 func (n *node) isMountpoint(name string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, ok := n.state.Mounts[name]; ok || name == "/" || name == "/etc/pve" || name == "/proc" || name == "/sys" || name == "/run" {
+	if n.state.Mounts.has(name) || name == "/" || name == "/etc/pve" || name == "/proc" || name == "/sys" || name == "/run" {
 		return true
 	}
-	for _, d := range n.state.ZFS.Datasets {
-		if d.Mounted && d.Where == name {
-			return true
-		}
-	}
-	return false
+	return n.state.ZFS.mountedAt(name) != nil
 }
 
 // remove removes a tree as rm -r does: all but what something is mounted at,
@@ -52,7 +47,7 @@ func (n *node) remove(name string, oneFS bool) error {
 		return err
 	}
 	n.mu.Lock()
-	_, bound := n.state.Mounts[at]
+	bound := n.state.Mounts.has(at)
 	n.mu.Unlock()
 	if err := n.mayChange(at); err != nil {
 		return &fs.PathError{Op: "unlink", Path: name, Err: err}

@@ -240,7 +240,7 @@ func (g *guestProc) scriptStat(_ context.Context, name string, follow bool) (fs.
 // it has an owner already.
 func (g *guestProc) own(name, at string) {
 	g.node.mu.Lock()
-	_, known := g.node.state.Owners[at]
+	known := g.node.state.Owners.has(at)
 	g.node.mu.Unlock()
 	if !known {
 		uid, gid := g.root.rootOf(name)

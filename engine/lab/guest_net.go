@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -31,7 +30,7 @@ func (n *node) lease(id int, hwaddr string) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	leased, used := map[string]bool{}, map[string]bool{}
-	for _, g := range n.state.Guests {
+	for _, g := range n.state.Guests.all() {
 		if a := g.Leases[hwaddr]; a != "" {
 			return a + "/24"
 		}
@@ -58,14 +57,14 @@ func (n *node) lease(id int, hwaddr string) string {
 
 // giveLease notes a lease and ends another of the same address.
 func (s *state) giveLease(id int, hwaddr, addr string) {
-	for _, g := range s.Guests {
-		maps.DeleteFunc(g.Leases, func(_, a string) bool { return a == addr })
+	for other, g := range s.Guests.all() {
+		for hwaddr, a := range g.Leases {
+			if a == addr {
+				delete(s.Guests.edit(other).Leases, hwaddr)
+			}
+		}
 	}
-	g := s.Guests[id]
-	if g == nil {
-		g = &guestState{}
-		s.Guests[id] = g
-	}
+	g := s.editGuest(id)
 	if g.Leases == nil {
 		g.Leases = map[string]string{}
 	}
@@ -76,7 +75,7 @@ func (s *state) giveLease(id int, hwaddr, addr string) {
 func (n *node) guestAt(host string) (id int, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for id, g := range n.state.Guests {
+	for id, g := range n.state.Guests.all() {
 		if !g.Running {
 			continue
 		}

@@ -60,7 +60,7 @@ func (g *guestState) stop() {
 func (n *node) guest(id int) guestState {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if g := n.state.Guests[id]; g != nil {
+	if g := n.state.Guests.get(id); g != nil {
 		return *g
 	}
 	return guestState{}
@@ -69,12 +69,16 @@ func (n *node) guest(id int) guestState {
 // changeGuest applies change to a container's state and saves it.
 func (n *node) changeGuest(id int, change func(g *guestState)) {
 	n.mu.Lock()
-	g := n.state.Guests[id]
-	if g == nil {
-		g = &guestState{}
-		n.state.Guests[id] = g
-	}
-	change(g)
+	change(n.state.editGuest(id))
 	n.mu.Unlock()
 	n.save()
+}
+
+// editGuest returns what is known of a container, to change it. The caller holds
+// the node's mu.
+func (s *state) editGuest(id int) *guestState {
+	if !s.Guests.has(id) {
+		s.Guests.put(id, &guestState{})
+	}
+	return s.Guests.edit(id)
 }

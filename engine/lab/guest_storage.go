@@ -98,7 +98,7 @@ func (n *node) zfsVolume(v volume) (volume, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	v.file = n.state.ZFS.mountpoint(v.dataset)
-	if d := n.state.ZFS.Datasets[v.dataset]; d == nil {
+	if !n.state.ZFS.Datasets.has(v.dataset) {
 		v.file = path.Join(n.state.ZFS.mountpoint(v.store.Pool), v.id.Name)
 	}
 	return v, nil

@@ -18,7 +18,7 @@ import (
 func imageNode(t *testing.T) *node {
 	t.Helper()
 	n := &node{
-		name: "pve1", dir: labtest.TempDir(t), pve: "6.1.10", state: newState(),
+		name: "pve1", dir: labtest.TempDir(t), pve: "6.1.10",
 		programs: imagePrograms(), log: slog.New(slog.DiscardHandler), cut: func() {},
 	}
 	for _, dir := range []string{"/root/sk", "/var/tmp", "/run"} {

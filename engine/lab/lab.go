@@ -95,6 +95,19 @@ func open(ctx context.Context, dir string, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := n.openSaver(); err != nil {
+		return nil, err
+	}
+	l, err := n.serve(ctx, o)
+	if err != nil {
+		return nil, errors.Join(err, n.closeSaver())
+	}
+	return l, nil
+}
+
+// serve makes the node reachable.
+func (n *node) serve(ctx context.Context, o Options) (*Lab, error) {
+	dir := n.dir
 	keys, err := loadKeys(dir)
 	if err != nil {
 		return nil, err
@@ -121,7 +134,6 @@ func open(ctx context.Context, dir string, o Options) (*Lab, error) {
 		})
 	}
 	l.close = sync.OnceValue(l.shut)
-	n.saveLate(true)
 	if err := l.endpoint.write(dir); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -152,7 +164,6 @@ func newNode(dir string, o Options) (*node, error) {
 		return nil, err
 	}
 	n.programs = programs()
-	n.save()
 	return n, nil
 }
 
@@ -165,8 +176,7 @@ func (l *Lab) shut() error {
 	err := l.server.close()
 	l.node.life.finish()
 	l.node.background.Wait()
-	l.node.save()
-	l.node.saveLate(false)
+	err = errors.Join(err, l.node.closeSaver())
 	l.node.record.flush()
 	err = errors.Join(err, removeEndpoint(l.node.dir), l.record.Close())
 	if l.lock != nil {

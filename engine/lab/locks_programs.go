@@ -96,10 +96,8 @@ func (n *node) unmountAt(name string) (bool, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, d := range n.state.ZFS.Datasets {
-		if d.Mounted && d.Where == at {
-			return true, n.unmountFS(d.Name)
-		}
+	if d := n.state.ZFS.mountedAt(at); d != nil {
+		return true, n.unmountFS(d.Name)
 	}
 	return false, nil
 }

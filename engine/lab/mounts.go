@@ -37,7 +37,7 @@ func (n *node) bind(source, target string) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.state.Mounts[to] = from
+	n.state.Mounts.put(to, from)
 	return nil
 }
 
@@ -49,10 +49,10 @@ func (n *node) unbind(target string) (bool, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, ok := n.state.Mounts[to]; !ok {
+	if !n.state.Mounts.has(to) {
 		return false, nil
 	}
-	delete(n.state.Mounts, to)
+	n.state.Mounts.drop(to)
 	here := n.host(to)
 	return true, errors.Join(os.Remove(here), os.Mkdir(here, 0o755))
 }
@@ -65,8 +65,7 @@ func (n *node) bound(target string) bool {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	_, ok := n.state.Mounts[to]
-	return ok
+	return n.state.Mounts.has(to)
 }
 
 // shownAt returns the path real, which the path asked leads to, as it is seen where
@@ -95,10 +94,10 @@ func (n *node) setHolds(holder string, paths ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(real) == 0 {
-		delete(n.state.Holds, holder)
+		n.state.Holds.drop(holder)
 		return
 	}
-	n.state.Holds[holder] = real
+	n.state.Holds.put(holder, real)
 }
 
 // held reports whether a mount, a holder or a program uses a directory of the
@@ -111,12 +110,12 @@ func (n *node) held(d *dataset) bool {
 // /var/lib/lxc, or in a container. The caller holds n.mu.
 func (n *node) mountedTwice(d *dataset) bool {
 	on := n.lieOn(d)
-	for _, from := range n.state.Mounts {
+	for _, from := range n.state.Mounts.all() {
 		if on(from) {
 			return true
 		}
 	}
-	for _, paths := range n.state.Holds {
+	for _, paths := range n.state.Holds.all() {
 		if slices.ContainsFunc(paths, on) {
 			return true
 		}

@@ -2,8 +2,75 @@ package lab
 
 import (
 	"io/fs"
+	"slices"
 	"strings"
 )
+
+// An owner is who a file belongs to and its permission bits. Those of files and
+// directories are noted where they differ from root's, since the lab does not run
+// as root.
+type owner struct {
+	UID  int         `json:"uid"`
+	GID  int         `json:"gid"`
+	Mode fs.FileMode `json:"mode"` // permission bits, setuid, setgid and sticky as the C library counts them
+}
+
+// An ownerTable is a table by path that finds what lies below a directory without
+// looking at all.
+type ownerTable struct {
+	table[string, owner]
+	paths []string // the keys, in order
+}
+
+func (t *ownerTable) put(name string, o owner) {
+	if i, ok := slices.BinarySearch(t.paths, name); !ok {
+		t.paths = slices.Insert(t.paths, i, name)
+	}
+	t.table.put(name, o)
+}
+
+func (t *ownerTable) drop(name string) {
+	if i, ok := slices.BinarySearch(t.paths, name); ok {
+		t.paths = slices.Delete(t.paths, i, i+1)
+	}
+	t.table.drop(name)
+}
+
+// within returns the paths that are dir or lie below it.
+func (t *ownerTable) within(dir string) []string {
+	var out []string
+	if t.has(dir) {
+		out = append(out, dir)
+	}
+	below := strings.TrimSuffix(dir, "/") + "/"
+	from, _ := slices.BinarySearch(t.paths, below)
+	for _, name := range t.paths[from:] {
+		if !strings.HasPrefix(name, below) {
+			break
+		}
+		if name != dir {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func (t *ownerTable) apply(p patch[string, owner]) {
+	for name, o := range p {
+		if o == nil {
+			t.drop(name)
+		} else {
+			t.put(name, *o)
+		}
+	}
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (t *ownerTable) UnmarshalJSON(data []byte) error {
+	err := t.table.UnmarshalJSON(data)
+	t.paths = t.keys()
+	return err
+}
 
 // owner returns who a file of the node belongs to and its mode bits. name is
 // absolute, its links already resolved.
@@ -13,8 +80,8 @@ func (n *node) owner(name string, fi fs.FileInfo) owner {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if o, ok := n.state.Owners[name]; ok {
-		return o
+	if n.state.Owners.has(name) {
+		return n.state.Owners.get(name)
 	}
 	return owner{Mode: defaultMode(fi)}
 }
@@ -36,7 +103,7 @@ func defaultMode(fi fs.FileInfo) fs.FileMode {
 func (n *node) setOwner(name string, o owner) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.state.Owners[name] = o
+	n.state.Owners.put(name, o)
 }
 
 // noteMode notes the mode of a file of root's just made.
@@ -46,10 +113,10 @@ func (n *node) noteMode(name string, perm fs.FileMode) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, ok := n.state.Owners[name]; ok || perm&0o7777 != 0o644 {
-		o := n.state.Owners[name]
+	if n.state.Owners.has(name) || perm&0o7777 != 0o644 {
+		o := n.state.Owners.get(name)
 		o.Mode = perm & 0o7777
-		n.state.Owners[name] = o
+		n.state.Owners.put(name, o)
 	}
 }
 
@@ -61,10 +128,8 @@ func (n *node) forgetOwners(name string) {
 }
 
 func (n *node) forgetLocked(name string) {
-	for k := range n.state.Owners {
-		if within(k, name) {
-			delete(n.state.Owners, k)
-		}
+	for _, k := range n.state.Owners.within(name) {
+		n.state.Owners.drop(k)
 	}
 }
 
@@ -78,17 +143,13 @@ func (n *node) moveOwners(from, to string) {
 // moveLocked is moveOwners for a caller that holds n.mu.
 func (n *node) moveLocked(from, to string) {
 	moved := map[string]owner{}
-	for k, o := range n.state.Owners {
-		if within(k, to) {
-			delete(n.state.Owners, k)
-		}
-		if within(k, from) {
-			delete(n.state.Owners, k)
-			moved[to+strings.TrimPrefix(k, from)] = o
-		}
+	for _, k := range n.state.Owners.within(from) {
+		moved[to+strings.TrimPrefix(k, from)] = n.state.Owners.get(k)
+		n.state.Owners.drop(k)
 	}
+	n.forgetLocked(to)
 	for k, o := range moved {
-		n.state.Owners[k] = o
+		n.state.Owners.put(k, o)
 	}
 }
 

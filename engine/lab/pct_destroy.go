@@ -128,7 +128,7 @@ func (n *node) volumesOf(id int) []string {
 	for _, s := range all {
 		if s.Type == "zfspool" {
 			n.mu.Lock()
-			for name := range n.state.ZFS.Datasets {
+			for name := range n.state.ZFS.Datasets.all() {
 				if rest, ok := strings.CutPrefix(name, s.Pool+"/"); ok && strings.HasPrefix(rest, fmt.Sprintf("subvol-%d-", id)) && !strings.ContainsAny(rest, "/@") {
 					out = append(out, s.Name+":"+rest)
 				}

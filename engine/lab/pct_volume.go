@@ -59,7 +59,7 @@ func (c *guestCall) resize(conf *pve.Config, disk string, m pve.Mount, text stri
 	}
 	if v.dataset != "" {
 		c.node.mu.Lock()
-		c.node.state.ZFS.Datasets[v.dataset].Props["refquota"] = strconv.FormatInt(want, 10)
+		c.node.state.ZFS.Datasets.edit(v.dataset).Props["refquota"] = strconv.FormatInt(want, 10)
 		c.node.mu.Unlock()
 	}
 	m.Size = formatSize(want)

@@ -36,13 +36,13 @@ func (l *Lab) PowerCut() error {
 // loseState drops what a node has in its memory.
 func (n *node) loseState() error {
 	n.mu.Lock()
-	for _, g := range n.state.Guests {
-		g.stop()
+	for id := range n.state.Guests.all() {
+		n.state.Guests.edit(id).stop()
 	}
-	clear(n.state.Units)
-	clear(n.state.Holds)
+	n.state.Units.clear()
+	n.state.Holds.clear()
 	var bound []string
-	for at := range n.state.Mounts {
+	for at := range n.state.Mounts.all() {
 		bound = append(bound, at)
 	}
 	n.mu.Unlock()

@@ -22,12 +22,12 @@ func (n *node) mountTable() []mounted {
 		{"sysfs", "/sys", "sysfs", "rw,relatime"}, {"tmpfs", "/run", "tmpfs", "rw,relatime"},
 		{"/dev/fuse", "/etc/pve", "fuse", "rw,relatime"},
 	}
-	for _, d := range n.state.ZFS.Datasets {
+	for _, d := range n.state.ZFS.Datasets.all() {
 		if d.Mounted {
 			all = append(all, n.state.ZFS.mountLine(d, d.Where))
 		}
 	}
-	for at, from := range n.state.Mounts {
+	for at, from := range n.state.Mounts.all() {
 		if d := n.state.ZFS.holding(from); d != nil {
 			all = append(all, n.state.ZFS.mountLine(d, at))
 			continue

@@ -171,7 +171,7 @@ func (n *node) zfsContent(s engine.Storage) []contentRow {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var out []contentRow
-	for name, d := range n.state.ZFS.Datasets {
+	for name, d := range n.state.ZFS.Datasets.all() {
 		rest, ok := strings.CutPrefix(name, s.Pool+"/")
 		id := pve.VolID{Storage: s.Name, Name: rest}
 		if !ok || id.Owner() == 0 || strings.ContainsAny(rest, "/@") {
@@ -248,7 +248,7 @@ const thinPoolSize = 348 << 30
 func (n *node) storageSpace(s engine.Storage) (total, used int64) {
 	if s.Type == "zfspool" {
 		v := n.zfsView()
-		if v.Datasets[s.Pool] == nil {
+		if !v.Datasets.has(s.Pool) {
 			return 0, 0
 		}
 		used = v.used(s.Pool)

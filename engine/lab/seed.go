@@ -99,7 +99,7 @@ func (n *node) seed(o Options) error {
 			return err
 		}
 	}
-	n.state = newState()
+	n.state = state{}
 	n.state.PVE, n.state.GPU, n.state.Disks = r.container, o.GPU, o.Storage
 	n.pve = r.container
 	maps.Copy(files, freshFiles())
@@ -161,15 +161,15 @@ func (n *node) seedZFS() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, p := range z.Pools {
-		z.Datasets[p.Name] = z.born(p.Name, map[string]string{
+		z.Datasets.put(p.Name, z.born(p.Name, map[string]string{
 			"compression": "on", "atime": "off", "xattr": "on", "acltype": "posix",
-		})
+		}))
 		if err := n.mountFS(p.Name); err != nil {
 			return err
 		}
 	}
 	for _, name := range []string{"rpool/ROOT", "rpool/data"} {
-		z.Datasets[name] = z.born(name, nil)
+		z.Datasets.put(name, z.born(name, nil))
 		if err := n.mountFS(name); err != nil {
 			return err
 		}

@@ -1,11 +1,6 @@
 package lab
 
-import (
-	"os"
-	"path/filepath"
-	"strings"
-	"testing"
-)
+import "testing"
 
 // What a client was told is on disk by then: a lab that is killed has it.
 func TestWhatAClientIsToldIsSaved(t *testing.T) {
@@ -39,9 +34,9 @@ func TestWhatAClientIsToldIsSaved(t *testing.T) {
 			if err := tt.do(l); err != nil {
 				t.Fatal(err)
 			}
-			data, err := os.ReadFile(filepath.Join(l.node.dir, "state.json"))
-			if err != nil || !strings.Contains(string(data), "tank/saved") {
-				t.Errorf("state.json does not tell of it (%v)", err)
+			s, err := loadState(l.node.dir)
+			if err != nil || !s.ZFS.Datasets.has("tank/saved") {
+				t.Errorf("what is on disk does not tell of it (%v)", err)
 			}
 		})
 	}

@@ -45,12 +45,12 @@ func (n *node) units(patterns []string) []unit {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var out []unit
-	for _, name := range sortedKeys(n.state.Units) {
+	for _, name := range n.state.Units.keys() {
 		if len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool {
 			ok, _ := path.Match(p, name) // a bad pattern matches nothing
 			return ok || serviceName(p) == name
 		}) {
-			out = append(out, *n.state.Units[name])
+			out = append(out, *n.state.Units.get(name))
 		}
 	}
 	return out
@@ -61,7 +61,7 @@ func (n *node) units(patterns []string) []unit {
 func (n *node) unit(name string) (unit, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if u := n.state.Units[serviceName(name)]; u != nil {
+	if u := n.state.Units.get(serviceName(name)); u != nil {
 		return *u, true
 	}
 	return unit{Name: serviceName(name), Active: "inactive", Sub: "dead", Result: "success", Description: serviceName(name)}, false
@@ -167,13 +167,13 @@ func (p *proc) stopUnits(names []string, stop bool) int {
 func (n *node) stopUnit(name string, asked bool) (*unitRun, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	u := n.state.Units[name]
+	u := n.state.Units.edit(name)
 	switch {
 	case u == nil:
 		return nil, false
 	case u.run == nil: // exited, and kept as active
 		if u.Active == "active" {
-			delete(n.state.Units, name)
+			n.state.Units.drop(name)
 		}
 		return nil, true
 	}
@@ -195,7 +195,7 @@ func (p *proc) resetFailed(names []string) int {
 			continue
 		}
 		n.mu.Lock()
-		delete(n.state.Units, u.Name)
+		n.state.Units.drop(u.Name)
 		n.mu.Unlock()
 	}
 	n.save()

@@ -63,7 +63,7 @@ func systemdPrograms() map[string]program {
 func (n *node) startUnit(o unitOrder) (run *unitRun, msg string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, ok := n.state.Units[o.unit.Name]; ok {
+	if n.state.Units.has(o.unit.Name) {
 		return nil, fmt.Sprintf("Failed to start transient service unit: Unit %s was already loaded or has a fragment file.", o.unit.Name)
 	}
 	u := o.unit
@@ -74,7 +74,7 @@ func (n *node) startUnit(o unitOrder) (run *unitRun, msg string) {
 	if u.Type == "oneshot" {
 		u.Active, u.Sub = "activating", "start"
 	}
-	n.state.Units[u.Name] = &u
+	n.state.Units.put(u.Name, &u)
 	run = u.run
 	n.background.Go(func() { n.runUnit(ctx, &u, o) })
 	return run, ""
@@ -122,6 +122,7 @@ func (n *node) runUnit(ctx context.Context, u *unit, o unitOrder) {
 func (n *node) unitPID(u *unit, pid int) {
 	n.mu.Lock()
 	u.PID = pid
+	n.state.Units.note(u.Name)
 	n.mu.Unlock()
 	n.save()
 }
@@ -228,8 +229,9 @@ func (n *node) endUnit(u *unit, exit int, killed bool) {
 	default:
 		u.Active, u.Sub = "inactive", "dead"
 	}
+	n.state.Units.note(u.Name)
 	if u.Active == "inactive" || u.Active == "failed" && u.Collect {
-		delete(n.state.Units, u.Name)
+		n.state.Units.drop(u.Name)
 	}
 	run.exit = exit
 	ended := *u
@@ -242,9 +244,9 @@ func (n *node) endUnit(u *unit, exit int, killed bool) {
 // endUnits drops the units that ran when the lab was closed: their processes
 // are gone.
 func (n *node) endUnits() {
-	for name, u := range n.state.Units {
+	for name, u := range n.state.Units.all() {
 		if u.Active != "failed" && u.Sub != "exited" {
-			delete(n.state.Units, name)
+			n.state.Units.drop(name)
 		}
 	}
 }

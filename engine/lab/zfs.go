@@ -11,9 +11,12 @@ import (
 
 // A zfsState is what ZFS knows: pools, and datasets by name.
 type zfsState struct {
-	Pools    []pool              `json:"pools"`
-	Datasets map[string]*dataset `json:"datasets"`
-	TXG      int64               `json:"txg"` // last transaction group
+	Pools    []pool                  `json:"pools"`
+	Datasets table[string, *dataset] `json:"datasets"`
+	TXG      int64                   `json:"txg"` // last transaction group
+
+	// mounts holds by directory what is mounted there, the last on top.
+	mounts map[string][]*dataset
 }
 
 // A pool is a ZFS pool.
@@ -51,8 +54,8 @@ func zfsErrorf(format string, a ...any) error { return &zfsError{fmt.Sprintf(for
 func (n *node) dataset(name string) (*dataset, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	d, ok := n.state.ZFS.Datasets[name]
-	if !ok {
+	d := n.state.ZFS.Datasets.get(name)
+	if d == nil {
 		return nil, false
 	}
 	c := *d
@@ -82,7 +85,7 @@ func (n *node) createFS(name string, props map[string]string, o createOptions) e
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	z := &n.state.ZFS
-	if _, ok := z.Datasets[name]; ok {
+	if z.Datasets.has(name) {
 		if o.parents {
 			return nil
 		}
@@ -94,7 +97,7 @@ func (n *node) createFS(name string, props map[string]string, o createOptions) e
 	if err := n.mayMake("create", name); err != nil {
 		return err
 	}
-	z.Datasets[name] = z.born(name, clean)
+	z.Datasets.put(name, z.born(name, clean))
 	if z.inherits(name, "canmount") != "on" || o.noMount {
 		return nil
 	}
@@ -106,10 +109,10 @@ func (n *node) createFS(name string, props map[string]string, o createOptions) e
 func (n *node) needParent(name string, make bool) error {
 	z := &n.state.ZFS
 	parent := parentDataset(name)
-	if poolOf := rootDataset(name); z.Datasets[poolOf] == nil {
+	if poolOf := rootDataset(name); !z.Datasets.has(poolOf) {
 		return zfsErrorf("cannot create '%s': no such pool '%s'", name, poolOf)
 	}
-	if z.Datasets[parent] != nil {
+	if z.Datasets.has(parent) {
 		return nil
 	}
 	if !make {
@@ -118,7 +121,7 @@ func (n *node) needParent(name string, make bool) error {
 	if err := n.needParent(parent, true); err != nil {
 		return err
 	}
-	z.Datasets[parent] = z.born(parent, nil)
+	z.Datasets.put(parent, z.born(parent, nil))
 	return n.mountFS(parent)
 }
 
@@ -144,7 +147,7 @@ func (n *node) destroyDataset(name string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	z := &n.state.ZFS
-	d := z.Datasets[name]
+	d := z.Datasets.get(name)
 	if d == nil {
 		return zfsErrorf("cannot open '%s': dataset does not exist", name)
 	}
@@ -163,7 +166,7 @@ func (n *node) destroyDataset(name string) error {
 		return err
 	}
 	n.dropMountpoint(at)
-	delete(z.Datasets, name)
+	z.Datasets.drop(name)
 	return n.dropFiles(name)
 }
 
@@ -186,13 +189,13 @@ func (n *node) renameFS(from, to string, parents bool) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	z := &n.state.ZFS
-	if z.Datasets[from] == nil {
+	if !z.Datasets.has(from) {
 		return zfsErrorf("cannot open '%s': dataset does not exist", from)
 	}
 	if msg := badDatasetName(to); msg != "" && !strings.Contains(from, "@") {
 		return zfsErrorf("cannot rename to '%s': %s", to, msg)
 	}
-	if z.Datasets[to] != nil {
+	if z.Datasets.has(to) {
 		return zfsErrorf("cannot rename '%s': dataset already exists", from)
 	}
 	if within(to, from) {
@@ -202,7 +205,7 @@ func (n *node) renameFS(from, to string, parents bool) error {
 		return err
 	}
 	moved := append([]string{from}, z.below(from)...)
-	was := z.Datasets[from].Where
+	was := z.Datasets.get(from).Where
 	again, err := n.unmountTree(moved)
 	if err != nil {
 		return err
@@ -210,10 +213,10 @@ func (n *node) renameFS(from, to string, parents bool) error {
 	n.dropMountpoint(was)
 	for _, old := range moved {
 		name := to + strings.TrimPrefix(old, from)
-		d := z.Datasets[old]
-		delete(z.Datasets, old)
+		d := z.Datasets.get(old)
+		z.Datasets.drop(old)
 		d.Name = name
-		z.Datasets[name] = d
+		z.Datasets.put(name, d)
 		if err := n.moveFiles(old, name); err != nil {
 			return err
 		}
@@ -239,7 +242,7 @@ func (d *dataset) kind() string {
 // snapshots), in the order in which zfs destroys them: deepest first.
 func (z *zfsState) below(name string) []string {
 	var out []string
-	for k := range z.Datasets {
+	for k := range z.Datasets.all() {
 		if strings.HasPrefix(k, name+"/") || strings.HasPrefix(k, name+"@") {
 			out = append(out, k)
 		}
@@ -254,7 +257,7 @@ func (z *zfsState) below(name string) []string {
 				}
 				return 1
 			}
-			return int(z.Datasets[a].TXG - z.Datasets[b].TXG)
+			return int(z.Datasets.get(a).TXG - z.Datasets.get(b).TXG)
 		case within(fa, fb):
 			return -1
 		case within(fb, fa):

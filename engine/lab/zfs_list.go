@@ -52,12 +52,12 @@ func selects(o options, names []string, defaults ...string) (selection, string) 
 // none of.
 func (v *zfsView) pick(s selection) (found, missing []string) {
 	for _, name := range s.names {
-		if v.Datasets[name] == nil {
+		if !v.Datasets.has(name) {
 			missing = append(missing, name)
 		}
 	}
 	for _, name := range v.names {
-		if slices.Contains(s.types, v.Datasets[name].kind()) && s.covers(name) {
+		if slices.Contains(s.types, v.Datasets.get(name).kind()) && s.covers(name) {
 			found = append(found, name)
 		}
 	}
@@ -262,7 +262,7 @@ func (v *zfsView) expand(name string, props []string) []string {
 	}
 	seen := map[string]bool{}
 	for at := name; at != ""; at = parentDataset(at) {
-		for k := range v.Datasets[at].Props {
+		for k := range v.Datasets.get(at).Props {
 			seen[k] = seen[k] || strings.Contains(k, ":")
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -26,7 +27,7 @@ func (n *node) aside(kind, name string) string {
 // caller holds the node's mu.
 func (z *zfsState) mountpoint(name string) string {
 	for at := filesystemOf(name); at != ""; at = parentDataset(at) {
-		d := z.Datasets[at]
+		d := z.Datasets.get(at)
 		if d == nil {
 			break
 		}
@@ -46,7 +47,7 @@ func (z *zfsState) mountpoint(name string) string {
 // caller holds n.mu.
 func (n *node) mountFS(name string) error {
 	z := &n.state.ZFS
-	d := z.Datasets[name]
+	d := z.Datasets.get(name)
 	at := z.mountpoint(name)
 	if !path.IsAbs(at) || d.snapshot() {
 		return nil
@@ -58,7 +59,7 @@ func (n *node) mountFS(name string) error {
 	if err := n.cover(name, to); err != nil {
 		return fmt.Errorf("mount %q: %w", name, err)
 	}
-	d.Mounted, d.Where = true, to
+	z.mounted(name, to)
 	return nil
 }
 
@@ -88,7 +89,7 @@ func (n *node) cover(name, at string) error {
 // unmountFS unmounts a file system; one that is not mounted is left alone. The
 // caller holds n.mu.
 func (n *node) unmountFS(name string) error {
-	d := n.state.ZFS.Datasets[name]
+	d := n.state.ZFS.Datasets.get(name)
 	if !d.Mounted {
 		return nil
 	}
@@ -107,7 +108,7 @@ func (n *node) unmountFS(name string) error {
 	err := os.Rename(n.aside("covered", name), here)
 	n.ownersAside(d.Where, "zfs", name)
 	n.ownersBack("covered", name, d.Where)
-	d.Mounted, d.Where = false, ""
+	n.state.ZFS.unmounted(name)
 	return err
 }
 
@@ -116,7 +117,7 @@ func (n *node) unmountFS(name string) error {
 func (n *node) unmountTree(names []string) ([]string, error) {
 	var done []string
 	for _, name := range childrenFirst(names) {
-		if !n.state.ZFS.Datasets[name].Mounted {
+		if !n.state.ZFS.Datasets.get(name).Mounted {
 			continue
 		}
 		if err := n.unmountFS(name); err != nil {
@@ -133,7 +134,7 @@ func (n *node) unmountTree(names []string) ([]string, error) {
 // busyMount reports whether a running container, a mount below or a worker that
 // died keeps a file system from being unmounted.
 func (n *node) busyMount(d *dataset) bool {
-	for _, other := range n.state.ZFS.Datasets {
+	for _, other := range n.state.ZFS.Datasets.all() {
 		if other.Mounted && other != d && within(other.Where, d.Where) {
 			return true
 		}
@@ -143,13 +144,53 @@ func (n *node) busyMount(d *dataset) bool {
 
 // holding returns the file system that the path at lies on, nil if none.
 func (z *zfsState) holding(at string) *dataset {
-	var best *dataset
-	for _, d := range z.Datasets {
-		if d.Mounted && within(at, d.Where) && (best == nil || len(d.Where) > len(best.Where)) {
-			best = d
+	for {
+		if d := z.mountedAt(at); d != nil || at == path.Dir(at) {
+			return d
+		}
+		at = path.Dir(at)
+	}
+}
+
+// mountedAt returns the file system that is mounted at a directory, nil if none.
+func (z *zfsState) mountedAt(dir string) *dataset {
+	if all := z.mounts[dir]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return nil
+}
+
+// mounted notes that a file system is mounted at a directory.
+func (z *zfsState) mounted(name, dir string) {
+	d := z.Datasets.edit(name)
+	d.Mounted, d.Where = true, dir
+	z.index(d)
+}
+
+func (z *zfsState) index(d *dataset) {
+	if z.mounts == nil {
+		z.mounts = map[string][]*dataset{}
+	}
+	z.mounts[d.Where] = append(z.mounts[d.Where], d)
+}
+
+// indexMounts fills mounts from the datasets.
+func (z *zfsState) indexMounts() {
+	for _, d := range z.Datasets.all() {
+		if d.Mounted {
+			z.index(d)
 		}
 	}
-	return best
+}
+
+// unmounted notes that a file system is mounted no longer.
+func (z *zfsState) unmounted(name string) {
+	d := z.Datasets.edit(name)
+	left := slices.DeleteFunc(z.mounts[d.Where], func(o *dataset) bool { return o == d })
+	if z.mounts[d.Where] = left; len(left) == 0 {
+		delete(z.mounts, d.Where)
+	}
+	d.Mounted, d.Where = false, ""
 }
 
 // dropFiles removes the files of a dataset that is not mounted.

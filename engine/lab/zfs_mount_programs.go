@@ -14,7 +14,7 @@ func zfsMount(p *proc) int {
 	case len(names) == 0:
 		v := p.node.zfsView()
 		for _, name := range v.names {
-			if d := v.Datasets[name]; d.Mounted {
+			if d := v.Datasets.get(name); d.Mounted {
 				fmt.Fprintf(p.stdout, "%-30s  %s\n", name, d.Where)
 			}
 		}
@@ -31,7 +31,7 @@ func (p *proc) mountAll() int {
 	exit := 0
 	for _, name := range v.names {
 		can, _ := v.get(name, "canmount")
-		if d := v.Datasets[name]; d.Mounted || d.snapshot() || can.text != "on" {
+		if d := v.Datasets.get(name); d.Mounted || d.snapshot() || can.text != "on" {
 			continue
 		}
 		if err := p.node.mountNamed(name); err != nil {
@@ -45,7 +45,7 @@ func (n *node) mountNamed(name string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	z := &n.state.ZFS
-	d := z.Datasets[name]
+	d := z.Datasets.get(name)
 	switch {
 	case d == nil:
 		return zfsErrorf("cannot open '%s': dataset does not exist", name)
@@ -81,17 +81,15 @@ func zfsUnmount(p *proc) int {
 func (n *node) unmountNamed(name string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, d := range n.state.ZFS.Datasets {
-		if d.Mounted && d.Where == name {
-			name = d.Name
-		}
+	d := n.state.ZFS.mountedAt(name)
+	if d == nil {
+		d = n.state.ZFS.Datasets.get(name)
 	}
-	d := n.state.ZFS.Datasets[name]
 	switch {
 	case d == nil:
 		return zfsErrorf("cannot open '%s': dataset does not exist", name)
 	case !d.Mounted:
 		return zfsErrorf("cannot unmount '%s': not currently mounted", name)
 	}
-	return n.unmountFS(name)
+	return n.unmountFS(d.Name)
 }

@@ -152,13 +152,13 @@ func (n *node) doomed(name string, recursive bool) ([]string, error) {
 	z := &n.state.ZFS
 	fsys, snap, isSnap := strings.Cut(name, "@")
 	if !isSnap {
-		if z.Datasets[name] == nil || !recursive {
+		if !z.Datasets.has(name) || !recursive {
 			return []string{name}, nil // destroyDataset says what is wrong
 		}
 		return append(z.below(name), name), nil
 	}
 	var out []string
-	for _, k := range sortedKeys(z.Datasets) {
+	for _, k := range z.Datasets.keys() {
 		f, s, _ := strings.Cut(k, "@")
 		if s == snap && (f == fsys || recursive && within(f, fsys)) {
 			out = append(out, k)
@@ -216,7 +216,7 @@ func (n *node) setProps(name string, props map[string]string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	z := &n.state.ZFS
-	d := z.Datasets[name]
+	d := z.Datasets.get(name)
 	if d == nil {
 		return zfsErrorf("cannot open '%s': dataset does not exist", name)
 	}
@@ -237,10 +237,10 @@ func (n *node) setProps(name string, props map[string]string) error {
 	_, moves := clean["mountpoint"]
 	_, can := clean["canmount"]
 	if !moves && !can {
-		maps.Copy(d.Props, clean)
+		maps.Copy(z.Datasets.edit(name).Props, clean)
 		return nil
 	}
-	return n.remounting(name, func() { maps.Copy(d.Props, clean) })
+	return n.remounting(name, func() { maps.Copy(z.Datasets.edit(name).Props, clean) })
 }
 
 // remounting unmounts a file system and those below it, calls change and mounts
@@ -248,7 +248,7 @@ func (n *node) setProps(name string, props map[string]string) error {
 func (n *node) remounting(name string, change func()) error {
 	z := &n.state.ZFS
 	var all []string
-	for k, d := range z.Datasets {
+	for k, d := range z.Datasets.all() {
 		if within(k, name) && !d.snapshot() {
 			all = append(all, k)
 		}
@@ -258,7 +258,7 @@ func (n *node) remounting(name string, change func()) error {
 		return err
 	}
 	change()
-	if len(was) == 0 && !z.Datasets[name].Mounted {
+	if len(was) == 0 && !z.Datasets.get(name).Mounted {
 		was = []string{name}
 	}
 	slices.Reverse(was)
@@ -311,13 +311,13 @@ func (n *node) inherit(name, prop string, recursive bool) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	z := &n.state.ZFS
-	if z.Datasets[name] == nil {
+	if !z.Datasets.has(name) {
 		return zfsErrorf("cannot open '%s': dataset does not exist", name)
 	}
 	drop := func() {
-		for k, d := range z.Datasets {
+		for k := range z.Datasets.all() {
 			if k == name || recursive && within(k, name) {
-				delete(d.Props, prop)
+				delete(z.Datasets.edit(k).Props, prop)
 			}
 		}
 	}

@@ -44,7 +44,7 @@ func (n *node) filesystems(name string, recursive bool) []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var out []string
-	for _, k := range sortedKeys(n.state.ZFS.Datasets) {
+	for _, k := range n.state.ZFS.Datasets.keys() {
 		if !strings.Contains(k, "@") && (k == name || recursive && within(k, name)) {
 			out = append(out, k)
 		}
@@ -62,19 +62,19 @@ func (n *node) snapshot(name string, props map[string]string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	z := &n.state.ZFS
-	if z.Datasets[name] != nil {
+	if z.Datasets.has(name) {
 		return zfsErrorf("cannot create snapshot '%s': dataset already exists", name)
 	}
 	if err := copyTree(n.storeDir(name), n.filesDir(filesystemOf(name))); err != nil {
 		return fmt.Errorf("snapshot %q: %w", name, err)
 	}
-	z.Datasets[name] = z.born(name, clean)
+	z.Datasets.put(name, z.born(name, clean))
 	return nil
 }
 
 // filesDir returns where the files of a file system lie now.
 func (n *node) filesDir(name string) string {
-	if d := n.state.ZFS.Datasets[name]; d.Mounted {
+	if d := n.state.ZFS.Datasets.get(name); d.Mounted {
 		return n.host(d.Where)
 	}
 	return n.storeDir(name)
@@ -111,14 +111,14 @@ func (n *node) rollback(name string, force bool) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	z := &n.state.ZFS
-	d := z.Datasets[name]
+	d := z.Datasets.get(name)
 	if d == nil || !d.snapshot() {
 		return zfsErrorf("cannot open '%s': dataset does not exist", name)
 	}
 	fsys := filesystemOf(name)
 	var newer []string
 	for _, k := range z.below(fsys) {
-		if o := z.Datasets[k]; filesystemOf(k) == fsys && o.TXG > d.TXG {
+		if o := z.Datasets.get(k); filesystemOf(k) == fsys && o.TXG > d.TXG {
 			newer = append(newer, k)
 		}
 	}
@@ -127,7 +127,7 @@ func (n *node) rollback(name string, force bool) error {
 			"use '-r' to force deletion of the following snapshots and bookmarks:\n%s", name, strings.Join(newer, "\n"))
 	}
 	for _, k := range newer {
-		delete(z.Datasets, k)
+		z.Datasets.drop(k)
 		if err := n.dropFiles(k); err != nil {
 			return err
 		}

@@ -25,7 +25,9 @@ type zfsView struct {
 	zfsState
 	names []string // in the order of zfs list
 	uses  map[string]int64
-	node  *node
+	// mountDirs are the directories of the lab's machine that something is mounted at.
+	mountDirs map[string]bool
+	node      *node
 }
 
 func (n *node) zfsView() *zfsView {
@@ -33,10 +35,9 @@ func (n *node) zfsView() *zfsView {
 	defer n.mu.Unlock()
 	v := &zfsView{node: n, uses: map[string]int64{}}
 	v.Pools = slices.Clone(n.state.ZFS.Pools)
-	v.Datasets = map[string]*dataset{}
-	for name, d := range n.state.ZFS.Datasets {
+	for name, d := range n.state.ZFS.Datasets.all() {
 		c := *d
-		v.Datasets[name] = &c
+		v.Datasets.put(name, &c)
 		v.names = append(v.names, name)
 	}
 	slices.SortFunc(v.names, v.compare)
@@ -50,7 +51,7 @@ func (v *zfsView) compare(a, b string) int {
 	if fa != fb {
 		return slices.Compare(strings.Split(fa, "/"), strings.Split(fb, "/"))
 	}
-	return int(v.Datasets[a].TXG - v.Datasets[b].TXG)
+	return int(v.Datasets.get(a).TXG - v.Datasets.get(b).TXG)
 }
 
 // own returns the bytes that the files of one dataset use.
@@ -58,15 +59,17 @@ func (v *zfsView) own(name string) int64 {
 	if n, ok := v.uses[name]; ok {
 		return n
 	}
-	d := v.Datasets[name]
+	d := v.Datasets.get(name)
 	dir := v.node.storeDir(name)
 	if d.Mounted {
 		dir = v.node.host(d.Where)
 	}
-	elsewhere := map[string]bool{}
-	for _, o := range v.Datasets {
-		if o.Mounted && o != d {
-			elsewhere[v.node.host(o.Where)] = true
+	if v.mountDirs == nil {
+		v.mountDirs = map[string]bool{}
+		for _, o := range v.Datasets.all() {
+			if o.Mounted {
+				v.mountDirs[v.node.host(o.Where)] = true
+			}
 		}
 	}
 	total := int64(emptyDataset)
@@ -75,7 +78,7 @@ func (v *zfsView) own(name string) int64 {
 		if err != nil {
 			return nil
 		}
-		if e.IsDir() && elsewhere[name] {
+		if e.IsDir() && name != dir && v.mountDirs[name] {
 			return fs.SkipDir
 		}
 		if fi, err := e.Info(); err == nil && fi.Mode().IsRegular() {
@@ -111,11 +114,11 @@ func (v *zfsView) available(name string) int64 {
 		}
 	}
 	for at := name; at != ""; at = parentDataset(at) {
-		if q, _ := strconv.ParseInt(v.Datasets[at].Props["quota"], 10, 64); q > 0 {
+		if q, _ := strconv.ParseInt(v.Datasets.get(at).Props["quota"], 10, 64); q > 0 {
 			free = min(free, q-v.used(at))
 		}
 	}
-	if q, _ := strconv.ParseInt(v.Datasets[name].Props["refquota"], 10, 64); q > 0 {
+	if q, _ := strconv.ParseInt(v.Datasets.get(name).Props["refquota"], 10, 64); q > 0 {
 		free = min(free, q-v.own(name))
 	}
 	return max(free, 0)
@@ -123,7 +126,7 @@ func (v *zfsView) available(name string) int64 {
 
 // get returns a property of a dataset; ok is false if there is none of that name.
 func (v *zfsView) get(name, prop string) (val value, ok bool) {
-	d := v.Datasets[name]
+	d := v.Datasets.get(name)
 	if strings.Contains(prop, ":") {
 		return v.inherited(d, prop, value{text: "-", source: "-"}), true
 	}
@@ -162,7 +165,7 @@ func (v *zfsView) get(name, prop string) (val value, ok bool) {
 // inherited returns the property where it is set nearest above d, else other.
 func (z *zfsState) inherited(d *dataset, prop string, other value) value {
 	for at := d.Name; at != ""; at = parentDataset(at) {
-		o := z.Datasets[at]
+		o := z.Datasets.get(at)
 		if o == nil {
 			break
 		}
@@ -181,7 +184,7 @@ func (z *zfsState) inherited(d *dataset, prop string, other value) value {
 // the node's mu.
 func (z *zfsState) inherits(name, prop string) string {
 	p, _ := nativeProp(prop)
-	d := z.Datasets[name]
+	d := z.Datasets.get(name)
 	if p.own {
 		if v, ok := d.Props[prop]; ok {
 			return v
