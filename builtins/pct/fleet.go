@@ -12,19 +12,22 @@ type fleet struct {
 	roll roll
 
 	mu      sync.Mutex
-	members []*container // in recipe order
+	members []*container   // in recipe order
+	at      map[string]int // their places, by name
 }
 
 // join adds a container; one of the same name is the same call made again.
 func (f *fleet) join(c *container) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i, m := range f.members {
-		if m.name == c.name {
-			f.members[i] = c
-			return
-		}
+	if i, ok := f.at[c.name]; ok {
+		f.members[i] = c
+		return
 	}
+	if f.at == nil {
+		f.at = map[string]int{}
+	}
+	f.at[c.name] = len(f.members)
 	f.members = append(f.members, c)
 }
 

@@ -2,6 +2,7 @@ package pct
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,21 +99,25 @@ func (c *container) covers(file string, in engine.Inputs) bool {
 // hostsLine is the container's line of the file: its host name first, which is
 // then its canonical name, and its name within the app.
 func (c *container) hostsLine(address string) string {
+	return address + " " + c.hostsNames(address == ownAddress) + "\n"
+}
+
+// hostsNames are the names of the line; own says that it is for the container alone.
+func (c *container) hostsNames(own bool) string {
 	short, _, _ := strings.Cut(c.hostname, ".")
-	words := []string{address}
+	words := make([]string, 0, 4)
 	if c.searchdomain != "" && short == c.hostname {
 		words = append(words, c.hostname+"."+c.searchdomain)
 	}
 	words = append(words, c.hostname, short)
-	if address == ownAddress {
-		// To the others the name would mean themselves.
-		return strings.Join(unique(words), " ") + "\n"
+	if !own { // to the others its name would mean themselves
+		words = append(words, c.name)
 	}
-	return strings.Join(unique(append(words, c.name)), " ") + "\n"
+	return strings.Join(unique(words), " ")
 }
 
 func unique(words []string) []string {
-	var out []string
+	out := make([]string, 0, len(words))
 	for _, w := range words {
 		if !slices.Contains(out, w) {
 			out = append(out, w)
@@ -125,6 +130,26 @@ func unique(words []string) []string {
 type hosts struct {
 	text   string
 	exists bool
+	// addresses are those that the file has, by the names of their lines; nil for
+	// none.
+	addresses func() map[string]string
+}
+
+func newHosts(text string, exists bool) hosts {
+	h := hosts{text: text, exists: exists}
+	h.addresses = sync.OnceValue(func() map[string]string {
+		lines, _ := h.lines()
+		out := make(map[string]string, len(lines))
+		for _, line := range lines {
+			address, names, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+			_, first := out[names]
+			if ip, err := netip.ParseAddr(address); err == nil && ip.String() == address && address != ownAddress && !first {
+				out[names] = address
+			}
+		}
+		return out
+	})
+	return h
 }
 
 // knownAddresses returns the addresses of the app's containers as far as the
@@ -159,12 +184,15 @@ func (c *container) knownAddresses(a *engine.Answers, g *Guests) (map[string]str
 	})
 }
 
+// observeHosts reads the file once for all containers of the app.
 func observeHosts(a *engine.Answers, app string) (hosts, error) {
-	data, err := a.File(hostsFile(app))
-	if errors.Is(err, fs.ErrNotExist) {
-		return hosts{}, nil
-	}
-	return hosts{string(data), err == nil}, err
+	return engine.Parsed(a, "names "+app, func(a *engine.Answers) (hosts, error) {
+		data, err := a.File(hostsFile(app))
+		if errors.Is(err, fs.ErrNotExist) {
+			return newHosts("", false), nil
+		}
+		return newHosts(string(data), err == nil), err
+	})
 }
 
 // lines are the lines below the head; ok is false if the head is not as it should be.
@@ -178,14 +206,10 @@ func (h hosts) lines() (lines []string, ok bool) {
 
 // address returns the address that the file has of a container; "" if it has none.
 func (h hosts) address(c *container) string {
-	lines, _ := h.lines()
-	for _, line := range lines {
-		address, _, _ := strings.Cut(line, " ")
-		if ip, err := netip.ParseAddr(address); err == nil && address != ownAddress && line == c.hostsLine(ip.String()) {
-			return address
-		}
+	if h.addresses == nil {
+		return ""
 	}
-	return ""
+	return h.addresses()[c.hostsNames(false)]
 }
 
 // strays are the lines that no container of the recipe accounts for; what a cut
@@ -195,9 +219,16 @@ func (h hosts) strays(members []*container) []string {
 	if !whole {
 		return []string{"(damaged)"}
 	}
+	own, others := map[string]bool{}, map[string]bool{}
+	for _, m := range members {
+		own[m.hostsNames(true)+"\n"], others[m.hostsNames(false)+"\n"] = true, true
+	}
 	return slices.DeleteFunc(lines, func(line string) bool {
-		address, _, _ := strings.Cut(line, " ")
-		return slices.ContainsFunc(members, func(m *container) bool { return line == m.hostsLine(address) })
+		address, names, _ := strings.Cut(line, " ")
+		if address == ownAddress {
+			return own[names]
+		}
+		return others[names]
 	})
 }
 
@@ -211,7 +242,10 @@ func (c *container) nameChanges(f *found, address string) []engine.Change {
 			Why: "the containers of an app know each other's addresses by " + hostsPath})
 	}
 	members := c.fleet.all()
-	if strays := f.hosts.strays(members); f.hosts.exists && len(members) > 0 && members[0] == c && len(strays) > 0 {
+	if !f.hosts.exists || len(members) == 0 || members[0] != c {
+		return out
+	}
+	if strays := f.hosts.strays(members); len(strays) > 0 {
 		out = append(out, engine.Change{Action: engine.Update, Field: "names", From: strings.TrimSpace(strings.Join(strays, "")),
 			Why: "no container of the recipe has this line in " + hostsPath})
 	}
@@ -240,7 +274,7 @@ func (c *container) publish(ctx context.Context, h engine.Host, f *found, addres
 	}
 	now := f.hosts
 	if r.written != nil {
-		now = hosts{*r.written, true}
+		now = newHosts(*r.written, true)
 	}
 	text := c.hostsText(now, f, r.known)
 	if now.exists && now.text == text {
@@ -261,11 +295,9 @@ func (c *container) hostsText(now hosts, f *found, known map[string]string) stri
 	var b strings.Builder
 	b.WriteString(hostsHead)
 	for _, m := range c.fleet.all() {
-		address := known[m.name]
-		for _, other := range []string{f.known[m.name], now.address(m), f.hosts.address(m), ownAddress} {
-			if address == "" {
-				address = other
-			}
+		address := cmp.Or(known[m.name], f.known[m.name])
+		if address == "" {
+			address = cmp.Or(now.address(m), f.hosts.address(m), ownAddress)
 		}
 		b.WriteString(m.hostsLine(address))
 	}
