@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -159,14 +158,11 @@ func (n *node) closeSaver() error {
 		unnoted = n.checkFiles()
 	}
 	err := n.writeState()
-	err = errors.Join(unnoted, err, s.journal.Close())
-	s.journal = nil
 	if err == nil {
 		err = os.Remove(journalPath(n.dir))
 	}
-	if errors.Is(err, fs.ErrNotExist) { // somebody removed the directory
-		return nil
-	}
+	err = errors.Join(unnoted, err, s.journal.Close())
+	s.journal = nil
 	return err
 }
 
@@ -186,10 +182,16 @@ func (n *node) checkFiles() error {
 	if err != nil || bytes.Equal(have, want) {
 		return err
 	}
+	have, want = unlike(have, want)
+	return fmt.Errorf("state of the lab: a change was not noted: %q is kept as %q", want, have)
+}
+
+// unlike returns of two texts the parts around the first place where they differ.
+func unlike(a, b []byte) ([]byte, []byte) {
 	at := 0
-	for at < min(len(have), len(want)) && have[at] == want[at] {
+	for at < min(len(a), len(b)) && a[at] == b[at] {
 		at++
 	}
-	excerpt := func(b []byte) []byte { return b[max(0, at-60):min(len(b), at+60)] }
-	return fmt.Errorf("state of the lab: a change was not noted: %q is kept as %q", excerpt(want), excerpt(have))
+	part := func(s []byte) []byte { return s[max(0, at-60):min(len(s), at+60)] }
+	return part(a), part(b)
 }
