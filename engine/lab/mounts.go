@@ -73,7 +73,7 @@ func (n *node) bound(target string) bool {
 func (n *node) shownAt(asked, real string) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for at, from := range n.state.Mounts {
+	for at, from := range n.state.Mounts.all() {
 		if within(asked, at) && within(real, from) {
 			return path.Join(at, real[len(from):])
 		}
