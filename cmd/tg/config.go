@@ -1,14 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/tengil/tengil/engine"
 )
@@ -47,24 +46,25 @@ func (s *session) config() (config, error) {
 	if err != nil {
 		return config{}, err
 	}
-	f, err := os.Open(name)
+	data, err := readInputFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return config{}, nil
 	}
 	if err != nil {
 		return config{}, err
 	}
-	defer f.Close()
 	var c config
-	dec := json.NewDecoder(f)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
-		return config{}, fmt.Errorf("%s: %w", name, err)
+	if err := decodeInput(data, &c); err != nil {
+		return config{}, fmt.Errorf("%s:%w", name, err)
 	}
 	if _, ok := c.Hosts[c.Default]; c.Default != "" && !ok && c.Default != labName {
 		return config{}, fmt.Errorf("%s: default is %q, but hosts has %q", name, c.Default, slices.Sorted(maps.Keys(c.Hosts)))
 	}
-	for host, h := range c.Hosts {
+	for _, host := range slices.Sorted(maps.Keys(c.Hosts)) {
+		h := c.Hosts[host]
+		if host == "" || strings.HasPrefix(host, "-") {
+			return config{}, fmt.Errorf("%s: %q is no name of a host", name, host)
+		}
 		if h.Address == "" {
 			return config{}, fmt.Errorf("%s: host %q has no address", name, host)
 		}

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -124,13 +122,13 @@ func (s *session) factsFor(ctx context.Context, file string) (*node, *engine.Fac
 }
 
 func readFacts(file string) (*engine.Facts, error) {
-	data, err := os.ReadFile(file)
+	data, err := readInputFile(file)
 	if err != nil {
 		return nil, err
 	}
 	var facts engine.Facts
-	if err := json.Unmarshal(data, &facts); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+	if err := decodeInput(data, &facts); err != nil {
+		return nil, fmt.Errorf("%s:%w", file, err)
 	}
 	if facts.Node == "" || facts.PVE == "" {
 		return nil, fmt.Errorf("%s: node and pve are needed; it has node %q, pve %q", file, facts.Node, facts.PVE)

@@ -6,7 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tengil/tengil/builtins"
@@ -19,12 +20,12 @@ import (
 func parseValues(args []string, file string) (map[string]string, error) {
 	values := map[string]string{}
 	if file != "" {
-		data, err := os.ReadFile(file)
+		data, err := readInputFile(file)
 		if err != nil {
 			return nil, err
 		}
 		if values, err = parseValuesFile(data); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, fmt.Errorf("%s:%w", file, err)
 		}
 	}
 	given := map[string]bool{}
@@ -43,7 +44,7 @@ func parseValues(args []string, file string) (map[string]string, error) {
 }
 
 // parseValuesFile reads a JSON object of strings, numbers and booleans, or lines
-// key=value in which # begins a comment line.
+// key=value in which # begins a comment line. An error begins with line and column.
 func parseValuesFile(data []byte) (map[string]string, error) {
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return parseValuesJSON(data)
@@ -59,10 +60,10 @@ func parseValuesFile(data []byte) (map[string]string, error) {
 		key, value, ok := strings.Cut(line, "=")
 		key = strings.TrimSpace(key)
 		if !ok || key == "" {
-			return nil, fmt.Errorf("line %d is %q; wanted key=value", n, line)
+			return nil, fmt.Errorf("%d:1: the line is %.80q; wanted key=value", n, line)
 		}
 		if _, twice := values[key]; twice {
-			return nil, fmt.Errorf("line %d: option %q is given twice", n, key)
+			return nil, fmt.Errorf("%d:1: option %q is given twice", n, key)
 		}
 		values[key] = strings.TrimSpace(value)
 	}
@@ -70,15 +71,13 @@ func parseValuesFile(data []byte) (map[string]string, error) {
 }
 
 func parseValuesJSON(data []byte) (map[string]string, error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
 	var object map[string]any
-	if err := dec.Decode(&object); err != nil {
+	if err := decodeInput(data, &object); err != nil {
 		return nil, err
 	}
 	values := map[string]string{}
-	for key, v := range object {
-		switch v := v.(type) {
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		switch v := object[key].(type) {
 		case string:
 			values[key] = v
 		case json.Number:
@@ -86,7 +85,8 @@ func parseValuesJSON(data []byte) (map[string]string, error) {
 		case bool:
 			values[key] = fmt.Sprint(v)
 		default:
-			return nil, fmt.Errorf("option %q is neither a string nor a number nor true or false", key)
+			at := max(0, bytes.Index(data, []byte(`"`+key+`"`)))
+			return nil, fmt.Errorf("%s: option %q is neither a string nor a number nor true or false", position(data, at), key)
 		}
 	}
 	return values, nil

@@ -14,9 +14,9 @@ func TestParseValuesFile(t *testing.T) {
 	}{
 		{"lines with blanks and comments", "# pools\n\n pool = tank \nurl=http://a/?b=c\n", map[string]string{"pool": "tank", "url": "http://a/?b=c"}, ""},
 		{"an object keeps numbers as written", `{"port": 8080, "size": 1e3, "on": true, "s": "x"}`, map[string]string{"port": "8080", "size": "1e3", "on": "true", "s": "x"}, ""},
-		{"a nested object is refused", `{"a": {}}`, nil, `option "a" is neither a string nor a number nor true or false`},
-		{"a key given twice is refused", "a=1\na=2\n", nil, `line 2: option "a" is given twice`},
-		{"a line without = is refused", "a\n", nil, `line 1 is "a"; wanted key=value`},
+		{"a nested object is refused", `{"a": {}}`, nil, `1:2: option "a" is neither a string nor a number nor true or false`},
+		{"a key given twice is refused", "a=1\na=2\n", nil, `2:1: option "a" is given twice`},
+		{"a line without = is refused", "a\n", nil, `1:1: the line is "a"; wanted key=value`},
 		{"an empty file has no values", "", map[string]string{}, ""},
 	}
 	for _, tt := range tests {
