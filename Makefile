@@ -1,7 +1,7 @@
 # tengil: make help lists the targets.
 
 GO ?= go
-FUZZTIME ?= 30s
+FUZZTIME ?= 60s
 export CGO_ENABLED ?= 0
 
 .PHONY: help setup build cross demo test exhaust check race bench fuzz mutations docs man clean
