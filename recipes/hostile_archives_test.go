@@ -95,8 +95,8 @@ func hostileArchives() []archiveCase {
 	none := strings.Repeat("0", 64)
 	nested := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"digest":"sha256:` + none + `","size":1}]}`
 	return []archiveCase{
-		{"empty", func(*testing.T, []byte) []byte { return nil }, "tar -xOf"},
-		{"cut off in the middle", func(_ *testing.T, whole []byte) []byte { return whole[:len(whole)/2] }, "tar -xOf"},
+		{"empty", func(*testing.T, []byte) []byte { return nil }, "tar: exit status 2"},
+		{"cut off in the middle", func(_ *testing.T, whole []byte) []byte { return whole[:len(whole)/2] }, "tar: exit status 2"},
 		{"compressed", func(t *testing.T, whole []byte) []byte {
 			var b bytes.Buffer
 			w := gzip.NewWriter(&b)
@@ -106,13 +106,13 @@ func hostileArchives() []archiveCase {
 			}
 			return b.Bytes()
 		}, ""},
-		{"a web page", func(*testing.T, []byte) []byte { return []byte("<html></html>\n") }, "tar -xOf"},
+		{"a web page", func(*testing.T, []byte) []byte { return []byte("<html></html>\n") }, "tar: exit status 2"},
 		{"members with ./ before them", repacked(func(all []member) []member {
 			for i := range all {
 				all[i].Name = "./" + all[i].Name
 			}
 			return all
-		}), "tar -xOf"},
+		}), "tar: exit status 2"},
 		{"no index", repacked(func(all []member) []member {
 			var out []member
 			for _, m := range all {
@@ -121,7 +121,7 @@ func hostileArchives() []archiveCase {
 				}
 			}
 			return out
-		}), "tar -xOf"},
+		}), "tar: exit status 2"},
 		{"two indexes", repacked(func(all []member) []member {
 			for _, m := range all {
 				if m.Name == "index.json" {
@@ -133,7 +133,7 @@ func hostileArchives() []archiveCase {
 		{"an index that is no JSON", index("{"), "index.json: image manifest: unexpected end of JSON input"},
 		{"an index without manifests", index(`{"schemaVersion":2,"manifests":[]}`), "index.json: image manifest names neither a config nor other manifests"},
 		{"an index of two images", index(`{"schemaVersion":2,"manifests":[{"digest":"sha256:` + none + `"},{"digest":"sha256:` + none + `"}]}`), "archive lists 2 images; wanted 1"},
-		{"an index that names what is not there", index(`{"schemaVersion":2,"manifests":[{"digest":"sha256:` + none + `"}]}`), "tar -xOf"},
+		{"an index that names what is not there", index(`{"schemaVersion":2,"manifests":[{"digest":"sha256:` + none + `"}]}`), "tar: exit status 2"},
 		{"an index that names a path", index(`{"schemaVersion":2,"manifests":[{"digest":"sha256:../../etc/passwd"}]}`), `"sha256:../../etc/passwd" is no digest`},
 		{"an index inside of the index", repacked(func(all []member) []member {
 			digest := pve.Digest([]byte(nested))
