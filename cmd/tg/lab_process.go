@@ -158,9 +158,6 @@ func catchLabSignals(idle time.Duration) (asked <-chan labAsk, release func()) {
 	return asks, func() { signal.Stop(signals); close(over) }
 }
 
-// askTimeout is how long a lab may take to do what it is asked.
-const askTimeout = 2 * time.Second
-
 // keepLab makes a lab that would end by itself stay; running is false if it has
 // ended meanwhile.
 func keepLab(ctx context.Context, dir string, pid int) (running bool, err error) {

@@ -108,11 +108,14 @@ func (s *session) labServe(ctx context.Context, f labFlags) error {
 // labIdle is how long a lab that a command started stays when nobody uses it.
 const labIdle = time.Minute
 
+// askTimeout is how long a lab may take to do what it is asked.
+const askTimeout = 2 * time.Second
+
 // A labAsk is what other processes ask of one that runs a lab until it is idle.
 type labAsk int
 
 const (
-	labLeave labAsk = iota // end if nobody uses the lab
+	labLeave labAsk = iota // end as soon as nobody uses the lab, within askTimeout
 	labKeep                // stay until stopped
 )
 
@@ -124,6 +127,7 @@ func stayLab(ctx context.Context, l *lab.Lab, idle time.Duration, asked <-chan l
 		defer tick.Stop()
 		look = tick.C
 	}
+	var leaveBy time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -133,15 +137,19 @@ func stayLab(ctx context.Context, l *lab.Lab, idle time.Duration, asked <-chan l
 				return nil
 			}
 		case ask := <-asked:
-			if ask == labLeave && l.Retire(0) {
-				return nil
-			}
-			if ask == labKeep {
-				look = nil
+			switch {
+			case ask == labKeep:
+				look, leaveBy = nil, time.Time{}
 				if err := l.Keep(); err != nil {
 					return err
 				}
+			case look != nil: // not if it is to stay
+				leaveBy = time.Now().Add(askTimeout)
 			}
+		case <-l.Left(): // of a command that ended before the lab was asked to, say
+		}
+		if time.Now().Before(leaveBy) && l.Retire(0) {
+			return nil
 		}
 	}
 }

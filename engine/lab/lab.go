@@ -197,6 +197,9 @@ func (l *Lab) Endpoint() Endpoint {
 // it then.
 func (l *Lab) Retire(unused time.Duration) bool { return l.server.retire(unused) }
 
+// Left tells that a connection has ended since it was last asked.
+func (l *Lab) Left() <-chan struct{} { return l.server.left }
+
 // Keep makes a lab that was to stay UntilIdle stay UntilStopped, and tells others.
 func (l *Lab) Keep() error {
 	l.mu.Lock()

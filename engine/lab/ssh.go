@@ -33,7 +33,8 @@ type server struct {
 	mu     sync.Mutex
 	conns  map[*conn]bool
 	used   time.Time // when a connection last began or ended
-	down   bool      // the node has no power: connections end at once
+	left   chan struct{}
+	down   bool // the node has no power: connections end at once
 	closed bool
 
 	work     sync.WaitGroup // all goroutines of the server
@@ -55,7 +56,7 @@ type conn struct {
 // newServer serves ln until close is called.
 func newServer(n *node, k keys, ln net.Listener, latency time.Duration) *server {
 	allowed := k.client.PublicKey().Marshal()
-	s := &server{node: n, ln: ln, latency: latency, conns: map[*conn]bool{}, used: time.Now()}
+	s := &server{node: n, ln: ln, latency: latency, conns: map[*conn]bool{}, used: time.Now(), left: make(chan struct{}, 1)}
 	s.config = &ssh.ServerConfig{
 		ServerVersion: serverVersion,
 		PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
@@ -150,6 +151,10 @@ func (c *conn) drop() {
 	if c.conns[c] {
 		delete(c.conns, c)
 		c.used = time.Now()
+		select {
+		case c.left <- struct{}{}:
+		default: // nobody has taken the one before
+		}
 	}
 }
 
