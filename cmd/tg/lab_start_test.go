@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -31,24 +32,11 @@ func useLab(t *testing.T, l *lab.Lab) (leave func()) {
 	}
 }
 
-// stayed calls stayLab, lets during happen and reports whether
-// stayLab returned.
-func stayed(t *testing.T, l *lab.Lab, idle time.Duration, during func(asks chan<- labAsk)) (ok bool) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	asks, over := make(chan labAsk), make(chan error, 1)
-	go func() { over <- stayLab(ctx, l, idle, asks) }()
-	during(asks)
-	select {
-	case err := <-over:
-		if err != nil {
-			t.Error(err)
-		}
-		return true
-	case <-time.After(askTimeout): // long after it would have ended
-		return false
-	}
+// stay calls stayLab, as long as ctx goes.
+func stay(ctx context.Context, l *lab.Lab) (asks chan<- labAsk, over <-chan error) {
+	asked, ended := make(chan labAsk), make(chan error, 1)
+	go func() { ended <- stayLab(ctx, l, time.Hour, asked) }()
+	return asked, ended
 }
 
 func openLab(t *testing.T) *lab.Lab {
@@ -71,12 +59,13 @@ func TestALabLeavesWhenTheLastCommandHasEnded(t *testing.T) {
 	t.Parallel()
 	l := openLab(t)
 	leave := useLab(t, l)
-	ended := stayed(t, l, time.Hour, func(asks chan<- labAsk) {
-		asks <- labLeave
-		leave()
-	})
-	if !ended {
-		t.Error("it stays")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	asks, over := stay(ctx, l)
+	asks <- labLeave
+	leave()
+	if err := <-over; err != nil || ctx.Err() != nil {
+		t.Errorf("it stays: %v, %v", err, ctx.Err())
 	}
 }
 
@@ -89,14 +78,20 @@ func TestALabThatIsKeptDoesNotLeave(t *testing.T) {
 			t.Parallel()
 			l := openLab(t)
 			leave := useLab(t, l)
-			ended := stayed(t, l, time.Hour, func(asks chan<- labAsk) {
-				for _, ask := range asked {
-					asks <- ask
+			asks, over := stay(t.Context(), l)
+			for _, ask := range asked {
+				asks <- ask
+			}
+			leave()
+			for l.Sessions() > 0 {
+				runtime.Gosched()
+			}
+			for range 10 {
+				select {
+				case asks <- labLeave:
+				case err := <-over:
+					t.Fatalf("it has left: %v", err)
 				}
-				leave()
-			})
-			if ended {
-				t.Error("it has left")
 			}
 		})
 	}
