@@ -1,7 +1,9 @@
 package recipes_test
 
 import (
+	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -15,9 +17,8 @@ import (
 	"github.com/tengil/tengil/engine/lab"
 )
 
-// The node's power may go at any command: the next run arrives at the same end all
-// the same. Commands are those that change the node; one in powerEvery of them.
-func TestPromise4PowerCuts(t *testing.T) {
+// powerCuts has the node's power go at commands that change it, one in so many.
+func (s stage) powerCuts(t *testing.T, release, begin string, want map[string]string, commands []command, total *tally) {
 	every := 7
 	switch {
 	case os.Getenv("EXHAUSTIVE") == "1":
@@ -25,40 +26,32 @@ func TestPromise4PowerCuts(t *testing.T) {
 	case testing.Short():
 		every = 60
 	}
-	for _, release := range releases {
-		for _, s := range stages(t) {
-			t.Run(release+" "+s.name, func(t *testing.T) {
-				t.Parallel()
-				begin := s.prepare(t, release)
-				want, commands := s.uncut(t, release, begin)
-				commands = slices.DeleteFunc(commands, func(c command) bool { return c.readOnly })
-				for i := 0; i < len(commands); i += every {
-					c := commands[i]
-					t.Run(c.String(), func(t *testing.T) {
-						t.Parallel()
-						r := s.open(t, release, begin)
-						m := newTG(t.Context(), r.host)
-						dark := make(chan error, 1)
-						f := c.fault(lab.Before, lab.Hang)
-						f.Then = func([]string) {
-							m.kill()
-							go func() { dark <- r.lab.PowerCut() }() // it waits for the program that hangs
-						}
-						r.lab.Fault(f)
-						first := s.do(r, m)
-						m.kill()
-						if r.lab.Pending() != 0 {
-							t.Fatalf("the fault did not fire; the run ended with %v", first)
-						}
-						if err := <-dark; err != nil {
-							t.Fatal(err)
-						}
-						r.next()
-						s.arrive(t, r, want, first)
-					})
-				}
-			})
-		}
+	commands = slices.DeleteFunc(slices.Clone(commands), func(c command) bool { return c.readOnly })
+	for i := 0; i < len(commands); i += every {
+		c := commands[i]
+		total.add(release+" "+s.name+": the power goes", 1)
+		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
+			r := s.open(t, release, begin)
+			m := newTG(t.Context(), r.host)
+			dark := make(chan error, 1)
+			f := c.fault(lab.Before, lab.Hang)
+			f.Then = func([]string) {
+				m.kill()
+				go func() { dark <- r.lab.PowerCut() }() // it waits for the program that hangs
+			}
+			r.lab.Fault(f)
+			first := s.do(r, m)
+			m.kill()
+			if r.lab.Pending() != 0 {
+				t.Fatalf("the fault did not fire; the run ended with %v", first)
+			}
+			if err := <-dark; err != nil {
+				t.Fatal(err)
+			}
+			r.next()
+			s.arrive(t, r, want, first)
+		})
 	}
 }
 
@@ -75,61 +68,54 @@ func seed(t *testing.T) uint64 {
 	return n
 }
 
-// Two faults in one run, or one in it and another in the next: the run after them
-// arrives at the same end.
-func TestPromise4DoubleFaults(t *testing.T) {
-	n := 40 // for each stage and release
+// doubles has two faults in one run, or one in it and another in the next.
+func (s stage) doubles(t *testing.T, release, begin string, want map[string]string, commands []command, total *tally) {
+	n := 40
 	switch {
 	case os.Getenv("EXHAUSTIVE") == "1":
 		n = 400
 	case testing.Short():
 		n = 4
 	}
+	h := fnv.New64()
+	h.Write([]byte(release + s.name))
+	rnd := rand.New(rand.NewPCG(seed(t), h.Sum64()))
 	var set, fired atomic.Int64
 	t.Cleanup(func() {
-		t.Logf("TENGIL_SEED=%d, %d for each stage and release: %d of %d faults fired", seed(t), n, fired.Load(), set.Load())
+		t.Logf("TENGIL_SEED=%d: %d of %d faults fired", seed(t), fired.Load(), set.Load())
 		if 2*fired.Load() < set.Load() {
 			t.Error("more than half of the faults never fired: the test does not test what it should")
 		}
 	})
-	for i, release := range releases {
-		for j, s := range stages(t) {
-			t.Run(release+" "+s.name, func(t *testing.T) {
-				t.Parallel()
-				begin := s.prepare(t, release)
-				want, commands := s.uncut(t, release, begin)
-				rnd := rand.New(rand.NewPCG(seed(t), uint64(10*i+j)))
-				for range n {
-					a, b, both := anyBlow(rnd, commands), anyBlow(rnd, commands), rnd.IntN(2) == 0
-					t.Run(fmt.Sprintf("%s, %s, in one run %v", a, b, both), func(t *testing.T) {
-						t.Parallel()
-						r := s.open(t, release, begin)
-						var firsts []string
-						runs := [][]hit{{a}, {b}}
-						if both {
-							runs = [][]hit{{a, b}}
-						}
-						for _, hits := range runs {
-							m := newTG(t.Context(), r.host)
-							for _, h := range hits {
-								f := h.on(m)
-								then := f.Then
-								f.Then = func(argv []string) { fired.Add(1); then(argv) }
-								set.Add(1)
-								r.lab.Fault(f)
-							}
-							firsts = append(firsts, fmt.Sprint(s.do(r, m)))
-							m.kill()
-							r.next()
-							if a.do == lab.Hang || b.do == lab.Hang {
-								r.stopUnits()
-							}
-						}
-						s.arrive(t, r, want, fmt.Errorf("%s", strings.Join(firsts, "\nthen: ")))
-					})
+	for i := range n {
+		a, b, both := anyBlow(rnd, commands), anyBlow(rnd, commands), rnd.IntN(2) == 0
+		total.add(release+" "+s.name+": two faults", 1)
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			r := s.open(t, release, begin)
+			runs := [][]hit{{a}, {b}}
+			if both {
+				runs = [][]hit{{a, b}}
+			}
+			var firsts []string
+			for _, hits := range runs {
+				m := newTG(t.Context(), r.host)
+				for _, h := range hits {
+					f := h.on(m)
+					then := f.Then
+					f.Then = func(argv []string) { fired.Add(1); then(argv) }
+					set.Add(1)
+					r.lab.Fault(f)
 				}
-			})
-		}
+				firsts = append(firsts, fmt.Sprintf("with %v: %v", hits, s.do(r, m)))
+				m.kill()
+				r.next()
+				if a.do == lab.Hang || b.do == lab.Hang {
+					r.stopUnits()
+				}
+			}
+			s.arrive(t, r, want, errors.New(strings.Join(firsts, "\nthen ")))
+		})
 	}
 }
 

@@ -58,7 +58,8 @@ func long(program string) bool {
 }
 
 // 4. Crash-only: whatever goes wrong at whichever command that a run sends to the
-// node, the next run arrives at the same end.
+// node, also when the power goes or two things go wrong, the next run arrives at the
+// same end.
 func TestPromise4CrashOnly(t *testing.T) {
 	var total tally
 	t.Run("cut", func(t *testing.T) {
@@ -98,6 +99,8 @@ func (s stage) cutEverywhere(t *testing.T, release string, total *tally) {
 			}
 		}
 	})
+	t.Run("power cuts", func(t *testing.T) { s.powerCuts(t, release, begin, want, commands, total) })
+	t.Run("double faults", func(t *testing.T) { s.doubles(t, release, begin, want, commands, total) })
 }
 
 // applies leaves out what cannot differ from another point.

@@ -187,7 +187,7 @@ func (n *node) mkdir(name string, mode fs.FileMode, parents bool) error {
 		}
 		return &fs.PathError{Op: "mkdir", Path: name, Err: syscall.EEXIST}
 	}
-	if parents {
+	if parents && at != "/" { // which is gone when somebody has removed the lab's directory
 		if err := n.mkdir(path.Dir(at), 0o755, true); err != nil {
 			return err
 		}
