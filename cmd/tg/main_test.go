@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -61,12 +63,12 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // stopLab ends the lab that a script started and, having failed, did not stop.
-func stopLab(t *testing.T, dir string) {
+func stopLab(t testing.TB, dir string) {
 	at, running := lab.Find(dir)
 	if !running {
 		return
 	}
-	gone := func() bool { _, on := lab.Find(dir); return !on }
+	gone := func() bool { _, err := lab.Last(dir); return errors.Is(err, fs.ErrNotExist) } // removed when all else is written
 	if err := stopProcess(context.Background(), at.PID, gone); err != nil {
 		t.Error(err)
 	}
