@@ -30,7 +30,7 @@ test: ## all tests
 	$(GO) test -parallel 8 -timeout 15m ./...
 
 exhaust: ## faults at every command of every case, on every release; takes a while
-	EXHAUSTIVE=1 $(GO) test -parallel 8 -timeout 60m ./builtins ./recipes
+	EXHAUSTIVE=1 $(GO) test -parallel 8 -timeout 60m ./builtins ./recipes ./cmd/tg
 
 race: ## all tests with the race detector (needs a C compiler), faults at fewer points
 	CGO_ENABLED=1 $(GO) test -race -short -parallel 8 -timeout 20m ./...
