@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/tengil/tengil/builtins"
 	"github.com/tengil/tengil/builtins/capacity"
@@ -34,6 +36,7 @@ type opened struct {
 	facts  *engine.Facts
 	recipe *recipe.Recipe
 	source *source
+	given  []string // names of the options that somebody chose
 }
 
 // open connects to the node, reads its facts and evaluates the recipe for it. With
@@ -43,7 +46,7 @@ func (s *session) open(ctx context.Context, c choice, facts string) (*opened, er
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{source: src}
+	o := &opened{source: src, given: slices.Sorted(maps.Keys(values))}
 	if o.host, o.facts, err = s.factsFor(ctx, facts); err != nil {
 		return nil, errors.Join(err, src.close())
 	}

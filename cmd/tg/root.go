@@ -138,6 +138,11 @@ func exactly(names ...string) cobra.PositionalArgs {
 		case len(args) > len(names):
 			return usagef("%s takes %s, got %q\n  hint: %s", cmd.Name(), orNothing(names), args[len(names):], cmd.UseLine())
 		}
+		for i, name := range names {
+			if args[i] == "" { // as of a variable that is not set
+				return usagef("%s is empty\n  hint: %s", name, cmd.UseLine())
+			}
+		}
 		return nil
 	}
 }
@@ -145,20 +150,17 @@ func exactly(names ...string) cobra.PositionalArgs {
 // atLeast wants the named argument, and lets others follow.
 func atLeast(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return exactly(name)(cmd, args)
-		}
-		return nil
+		return exactly(name)(cmd, args[:min(len(args), 1)])
 	}
 }
 
 // atMost lets the named argument be left out.
 func atMost(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) > 1 {
-			return exactly(name)(cmd, args)
+		if len(args) == 0 {
+			return nil
 		}
-		return nil
+		return exactly(name)(cmd, args)
 	}
 }
 

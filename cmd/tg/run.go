@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,7 +77,8 @@ func (s *session) run(ctx context.Context, name string, options []string, f runF
 	if f.values != "" {
 		words = append(words, "--values", f.values)
 	}
-	return s.carryOut(ctx, o, p, carry{style: style, yes: f.yes, typed: s.line(append(words, options...)...)})
+	more := func(further ...string) string { return s.line(slices.Concat(words, options, further)...) }
+	return s.carryOut(ctx, o, p, carry{style: style, yes: f.yes, typed: more(), more: more})
 }
 
 // A carry is how a plan is carried out.
@@ -84,6 +86,8 @@ type carry struct {
 	style ui.Style
 	yes   bool
 	typed string // the command line, for the hint and the lock
+	// more is the command line with further options; nil where it takes none.
+	more func(options ...string) string
 }
 
 // carryOut shows the plan, asks, and does it.
@@ -92,7 +96,7 @@ func (s *session) carryOut(ctx context.Context, o *opened, p *engine.Plan, c car
 		return s.nothingToDo(o.host, p, c.style)
 	}
 	s.showPlan(p, c.style)
-	if err := s.sameSource(ctx, o.host, p, c.yes); err != nil {
+	if err := s.sameAsBefore(ctx, o, p, c); err != nil {
 		return err
 	}
 	if err := errors.Join(p.Refused()...); err != nil {
@@ -101,7 +105,7 @@ func (s *session) carryOut(ctx context.Context, o *opened, p *engine.Plan, c car
 	if err := s.consent(ctx, c.yes, "Apply?"); err != nil {
 		return err
 	}
-	remembered, err := recordOf(o.recipe.Graph)
+	remembered, err := recordOf(o)
 	if err != nil {
 		return err
 	}
@@ -114,39 +118,71 @@ func (s *session) carryOut(ctx context.Context, o *opened, p *engine.Plan, c car
 	})
 }
 
-// sameSource looks whether the app that the plan removes something of was
-// deployed from this recipe: two recipes of one name would destroy each other's
-// containers. A person is told and asked as always; a script is refused.
-func (s *session) sameSource(ctx context.Context, host *node, p *engine.Plan, yes bool) error {
-	removes := func(o engine.Orphan) bool { return !o.Keep }
-	if !slices.ContainsFunc(p.Orphans, removes) {
-		return nil
-	}
-	a, err := host.Batch(ctx, []engine.Ask{engine.AskGlob(record.PrivGlob(p.App.Name))})
+// sameAsBefore looks whether the app was deployed in another way before: from
+// another recipe, or with options that are not given any more. A person is told
+// and asked as always; a script is refused.
+func (s *session) sameAsBefore(ctx context.Context, o *opened, p *engine.Plan, c carry) error {
+	a, err := o.host.Batch(ctx, []engine.Ask{engine.AskGlob(record.PrivGlob(p.App.Name))})
 	if err != nil {
 		return err
 	}
 	was, err := record.Read(a, p.App.Name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && was.Source == p.App.Source {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	told := fmt.Sprintf("%s was deployed from %s; this is %s, and it removes what it does not have", p.App.Name, was.Source, p.App.Source)
-	if yes {
-		return engine.WithHint(errors.New(told), "if that is meant, run it without --yes and agree; if not, give the recipe another name")
+	for _, told := range []error{otherSource(was, p), forgotten(was, o, c)} {
+		switch {
+		case told == nil:
+		case c.yes:
+			return told
+		default:
+			s.term.Failure(told)
+		}
 	}
-	s.notef("%s\n", s.term.Bad(told))
 	return nil
+}
+
+// otherSource tells of an app that was deployed from another recipe, if the plan
+// removes something of it: two recipes of one name would destroy each other's
+// containers.
+func otherSource(was record.Record, p *engine.Plan) error {
+	removes := func(o engine.Orphan) bool { return !o.Keep }
+	if was.Source == p.App.Source || !slices.ContainsFunc(p.Orphans, removes) {
+		return nil
+	}
+	return engine.WithHint(fmt.Errorf("%s was deployed from %s; this is %s, and it removes what it does not have", p.App.Name, was.Source, p.App.Source),
+		"if that is meant, run it without --yes and agree; if not, give the recipe another name")
+}
+
+// forgotten tells of options that somebody chose in the last run and that are not
+// given now, so that their defaults would undo the choice.
+func forgotten(was record.Record, o *opened, c carry) error {
+	now := o.recipe.Graph.App.Options
+	var told, keep, undo []string
+	for _, name := range was.Given {
+		value, still := now[name]
+		if !still || value == was.Options[name] || slices.Contains(o.given, name) {
+			continue
+		}
+		told = append(told, fmt.Sprintf("%s was %s in the last run and is not given now: it would become %s", name, was.Options[name], value))
+		keep, undo = append(keep, name+"="+was.Options[name]), append(undo, name+"="+value)
+	}
+	if len(told) == 0 || c.more == nil {
+		return nil
+	}
+	return engine.WithHint(errors.New(strings.Join(told, "; ")), "to keep what was chosen:\n    "+c.more(keep...)+"\nto go back to the default:\n    "+c.more(undo...))
 }
 
 // recordOf returns what the node is to remember of the app while a run is under
 // way.
-func recordOf(g *engine.Graph) (*record.Record, error) {
+func recordOf(o *opened) (*record.Record, error) {
+	g := o.recipe.Graph
 	containers, err := pct.Containers(g)
 	return &record.Record{
-		App: g.App.Name, Source: g.App.Source, Digest: g.App.Digest, Options: g.App.Options, Updated: time.Now().UTC(),
+		App: g.App.Name, Source: g.App.Source, Digest: g.App.Digest, Options: g.App.Options, Given: o.given, Updated: time.Now().UTC(),
 		Containers: containers, Unfinished: true,
 	}, err
 }

@@ -68,6 +68,9 @@ func Find(ctx context.Context, h engine.Host, kinds []engine.Kind, app string) (
 // Destroy returns the plan that removes what the app has on the node: its
 // containers, and its data only where data is set.
 func Destroy(ctx context.Context, h engine.Host, kinds []engine.Kind, app string, data bool) (*engine.Plan, error) {
+	if app == "" { // which Find takes for all
+		return nil, errors.New("destroy needs the name of an app")
+	}
 	all, err := Find(ctx, h, kinds, app)
 	if err != nil {
 		return nil, err

@@ -61,7 +61,9 @@ type Record struct {
 	Source  string            `json:"source"`
 	Digest  string            `json:"digest"`
 	Options map[string]string `json:"options,omitempty"`
-	Updated time.Time         `json:"updated"`
+	// Given are the names of those that somebody chose; the others are defaults.
+	Given   []string  `json:"given,omitempty"`
+	Updated time.Time `json:"updated"`
 	// Outputs are the results of the last run that are not secret.
 	Outputs map[string]string `json:"outputs,omitempty"`
 	// Containers tell by name how each is started. A record of an older tg lacks them.
