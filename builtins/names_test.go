@@ -2,13 +2,16 @@ package builtins_test
 
 import (
 	"bytes"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/tengil/tengil/builtins/pct"
 	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/lab"
 	"github.com/tengil/tengil/engine/plan"
 )
 
@@ -180,5 +183,76 @@ func TestAnUnmanagedSystemWithAFixedAddressHasAResolver(t *testing.T) {
 	b.mustRun(unmanaged(""))
 	if strings.Contains(conf(), entry) {
 		t.Errorf("with DHCP the resolver is still the node's:\n%s", conf())
+	}
+}
+
+// A container that ends right after its start is told as that, however it gets its
+// address; and its line never has another word in the place of the address.
+func TestAContainerThatStopsByItselfIsToldAndItsNameHasNoOtherAddress(t *testing.T) {
+	for name, net := range map[string]string{"dhcp": "", "fixed": `, ip = "10.10.10.50/24", gateway = "10.10.10.1"`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := openBench(t)
+			if err := b.lab.SetHealth("app-web", lab.Health{State: lab.Dying}); err != nil {
+				t.Fatal(err)
+			}
+			text := `pct_create("web", image = oci_pull("docker.io/library/alpine:3.22"), memory = "64M", disk = "1G", ready = tcp_ready(80)` + net + ")\n"
+			err := b.run(b.plan(text))
+			if err == nil || !strings.Contains(err.Error(), "CT 100 has stopped by itself") || strings.Contains(err.Error(), "not ready after") {
+				t.Errorf("got %v", err)
+			}
+			for line := range strings.Lines(b.names()) {
+				if word, _, _ := strings.Cut(line, " "); word != "#" {
+					if _, err := netip.ParseAddr(word); err != nil {
+						t.Errorf("line %q: %v", line, err)
+					}
+				}
+			}
+			if shown := plan.Text(b.plan(text)); strings.Contains(shown, "names:") {
+				t.Errorf("plan:\n%s", shown)
+			}
+		})
+	}
+}
+
+func TestALineWithoutAnAddressIsNotRepeatedInAPlan(t *testing.T) {
+	t.Parallel()
+	b := openBench(t)
+	b.mustRun(pair)
+	want := b.names()
+	if err := os.WriteFile(b.namesFile(), []byte(want+"invalid IP app-old old\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if shown := plan.Text(b.plan(pair)); strings.Contains(shown, "invalid") || !strings.Contains(shown, "~ names: (damaged) → unset") {
+		t.Errorf("plan:\n%s", shown)
+	}
+	b.mustRun(pair)
+	if got := b.names(); got != want {
+		t.Errorf("names are\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A start without the recipe tells the others where the container is, too.
+func TestAStartWithoutTheRecipePublishesTheAddress(t *testing.T) {
+	t.Parallel()
+	b := openBench(t)
+	b.mustRun(pair)
+	want := b.names()
+	if err := os.WriteFile(b.namesFile(), []byte(dbLine.ReplaceAllString(want, "10.10.10.77 app-db db")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g, _, err := pct.Power(t.Context(), b.host, pct.Switch{Turn: pct.Restart, App: "app", Name: "db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := plan.Build(t.Context(), g, b.host, &engine.Facts{}, plan.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.run(p); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.names(); got != want {
+		t.Errorf("names are\n%s\nwant\n%s", got, want)
 	}
 }

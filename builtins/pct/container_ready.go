@@ -2,7 +2,6 @@ package pct
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -44,7 +43,7 @@ func (c ready) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
 	case started.Reveal() != "":
 		wait.Action, wait.Why = engine.Update, "the container starts"
 	case f.marks[markName(c.name)] != strconv.Itoa(current.VMID):
-		wait.Action, wait.Why = engine.Update, "no earlier run has seen it ready since the node started"
+		wait.Action, wait.Why = engine.Update, notSeenReady
 	}
 	if wait.Action != "" {
 		d.Changes = append(d.Changes, wait)
@@ -59,6 +58,10 @@ func (c ready) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
 	d.Outputs = engine.Outputs{"address": in.Value(engine.Ref{Node: c.id.Node(partStart), Output: "address"})}
 	return d, nil
 }
+
+// notSeenReady is why one waits for a container that runs: its note is gone with the
+// start of the node, or a start of the container took it away.
+const notSeenReady = "it has not been seen ready since it was last started"
 
 func stoppedByItself(vmid int, waitedFor string) error {
 	return engine.WithHint(fmt.Errorf("CT %d has stopped by itself while tengil waited for %s", vmid, waitedFor),
@@ -105,7 +108,7 @@ func (c ready) wait(ctx context.Context, w engine.Work, t probe.Target) error {
 	// The library would give up as soon as the next pause led beyond the limit.
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var last error
+	var last, stopped error
 	_, err := backoff.Retry(limited, func() (struct{}, error) {
 		tries++
 		err := c.check(limited, w.Host, t)
@@ -115,16 +118,16 @@ func (c ready) wait(ctx context.Context, w engine.Work, t probe.Target) error {
 		last = err
 		w.Report("waiting: "+firstLine(err.Error()), 0, 0)
 		if running, lookErr := isRunning(ctx, w.Host, t.VMID); lookErr == nil && !running {
-			return struct{}{}, backoff.Permanent(stoppedByItself(t.VMID, c.probeText()))
+			stopped = stoppedByItself(t.VMID, c.probeText())
+			return struct{}{}, backoff.Permanent(stopped)
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(b), backoff.WithMaxElapsedTime(0))
-	var permanent *backoff.PermanentError
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
-	case errors.As(err, &permanent):
-		return permanent.Err
+	case stopped != nil:
+		return stopped
 	}
 	if last == nil {
 		last = err

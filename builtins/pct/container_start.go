@@ -65,14 +65,17 @@ func (c start) outputs(current *Guest, f *found, starts, moves bool) engine.Outp
 
 // fixedAddress returns the address that the recipe or the host's range gives,
 // without its prefix: that of IPv4 where the container has both. Of the range it
-// is known after at.
+// is known after at. Without one it is "".
 func (c *container) fixedAddress() (string, bool) {
 	ip := c.net.IP
 	if ip == "" {
 		ip = c.net.IP6
 	}
 	p, err := netip.ParsePrefix(ip)
-	return p.Addr().String(), err == nil
+	if err != nil {
+		return "", false
+	}
+	return p.Addr().String(), true
 }
 
 // Apply implements engine.Spec.

@@ -217,7 +217,7 @@ func (h hosts) address(c *container) string {
 func (h hosts) strays(members []*container) []string {
 	lines, whole := h.lines()
 	if !whole {
-		return []string{"(damaged)"}
+		return []string{"(damaged)\n"}
 	}
 	own, others := map[string]bool{}, map[string]bool{}
 	for _, m := range members {
@@ -245,11 +245,23 @@ func (c *container) nameChanges(f *found, address string) []engine.Change {
 	if !f.hosts.exists || len(members) == 0 || members[0] != c {
 		return out
 	}
-	if strays := f.hosts.strays(members); len(strays) > 0 {
+	if strays := printable(f.hosts.strays(members)); len(strays) > 0 {
 		out = append(out, engine.Change{Action: engine.Update, Field: "names", From: strings.TrimSpace(strings.Join(strays, "")),
 			Why: "no container of the recipe has this line in " + hostsPath})
 	}
 	return out
+}
+
+// printable returns the lines as a plan shows them: one without an address is no line
+// of tengil's, and is not repeated.
+func printable(lines []string) []string {
+	for i, line := range lines {
+		address, _, _ := strings.Cut(line, " ")
+		if _, err := netip.ParseAddr(address); err != nil {
+			lines[i] = "(damaged)\n"
+		}
+	}
+	return slices.Compact(lines)
 }
 
 // A roll is what one run knows of the names of its app. Containers that start at
@@ -302,6 +314,41 @@ func (c *container) hostsText(now hosts, f *found, known map[string]string) stri
 		b.WriteString(m.hostsLine(address))
 	}
 	return b.String()
+}
+
+// move changes the address of the container's line, without the recipe: the others'
+// lines are as they were. A file that has no such line is left to the next run.
+func (r *roll) move(ctx context.Context, h engine.Host, c *container, address string) error {
+	if address == "" {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ask := hostsAsk(c.app)
+	a, err := h.Batch(ctx, []engine.Ask{ask})
+	if err != nil {
+		return err
+	}
+	now, err := observeHosts(a, c.app)
+	if err != nil {
+		return err
+	}
+	lines, whole := now.lines()
+	text := hostsHead
+	for _, line := range lines {
+		_, names, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if names == c.hostsNames(false) || names == c.hostsNames(true) {
+			line = c.hostsLine(address)
+		}
+		text += line
+	}
+	if !whole || text == now.text {
+		return nil
+	}
+	if err := writeHosts(ctx, h, c.app, text, true); err != nil {
+		return fmt.Errorf("write the names of the app's containers: %w", err)
+	}
+	return nil
 }
 
 // writeHosts changes the file in place: a container has mounted the file, not its

@@ -107,6 +107,7 @@ func Power(ctx context.Context, h engine.Host, s Switch) (*engine.Graph, string,
 // powered returns the containers that an app has on a node, by name.
 func powered(guests *Guests, node, app string, rec record.Record) (map[string]*power, error) {
 	all := map[string]*power{}
+	names := &roll{}
 	for _, g := range guests.Mine() {
 		if g.ID.App != app || g.Node != node || all[g.ID.Name] != nil {
 			continue
@@ -120,12 +121,14 @@ func powered(guests *Guests, node, app string, rec record.Record) (map[string]*p
 		if timeout <= 0 {
 			timeout = readyTimeout
 		}
+		current := guests.Current(node, app, g.ID.Name)
 		all[g.ID.Name] = &power{
 			container: &container{
 				id: engine.StepID("pct_create/" + g.ID.Name), app: app, name: g.ID.Name, facts: &engine.Facts{Node: node},
-				net: guests.Current(node, app, g.ID.Name).net0(), probe: check, timeout: timeout,
+				hostname: current.Config.Get("hostname"), searchdomain: current.Config.Get("searchdomain"),
+				net: current.net0(), probe: check, timeout: timeout,
 			},
-			source: rec.Source, unfinished: rec.Unfinished, needs: how.Needs,
+			source: rec.Source, unfinished: rec.Unfinished, needs: how.Needs, roll: names,
 		}
 	}
 	if len(rec.Containers) == 0 {
@@ -260,6 +263,7 @@ type power struct {
 	unfinished bool
 	needs      []string
 	why        string
+	roll       *roll // the names of the app, which all its containers share
 }
 
 // Asks implements engine.Spec.

@@ -106,6 +106,9 @@ func (p starting) Apply(ctx context.Context, w engine.Work) (engine.Outputs, err
 	if err != nil {
 		return nil, err
 	}
+	if err := p.roll.move(ctx, w.Host, p.container, addr); err != nil {
+		return nil, err
+	}
 	return engine.Outputs{"address": engine.Known(addr), "started": engine.Known("1")}, nil
 }
 
@@ -125,7 +128,7 @@ func (p answering) Diff(now engine.State, in engine.Inputs) (engine.Diff, error)
 		return engine.Diff{}, fmt.Errorf("container %s of %s is gone", p.name, p.app)
 	case in.Value(engine.Ref{Node: p.id.Node(partStart), Output: "started"}).Reveal() == "1":
 	case !p.isReady(f, g):
-		change.Why = "nobody has seen it ready since the node started"
+		change.Why = notSeenReady
 	default:
 		return engine.Diff{}, nil
 	}
