@@ -63,7 +63,7 @@ func checkText(data []byte) error {
 
 // position returns "line:column" of a byte.
 func position(data []byte, at int) string {
-	before := data[:min(at, len(data))]
+	before := data[:max(0, min(at, len(data)))]
 	start := bytes.LastIndexByte(before, '\n') + 1
 	return fmt.Sprintf("%d:%d", 1+bytes.Count(before, []byte("\n")), 1+utf8.RuneCount(before[start:]))
 }
