@@ -67,42 +67,44 @@ func TestNamesAreMendedInPlaceWithoutARestart(t *testing.T) {
 		{"a write that was cut at its beginning", func(string) string { return "" }},
 		{"a line that nobody accounts for", func(text string) string { return text + "10.10.10.78 app-old old\n" }},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			b := openBench(t)
-			b.mustRun(pair)
-			want := b.names()
-			if !dbLine.MatchString(want) {
-				t.Fatalf("names:\n%s", want)
-			}
-			before, err := os.Stat(b.namesFile())
-			if err != nil {
-				t.Fatal(err)
-			}
-			starts := b.ran("pct", "start")
-			if err := os.WriteFile(b.namesFile(), []byte(c.damage(want)), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			p := b.plan(pair)
-			if p.Empty() {
-				t.Fatal("nothing to do")
-			}
-			for _, n := range p.Nodes {
-				for _, ch := range n.Diff.Changes {
-					if ch.Action != engine.Update || ch.Field != "names" {
-						t.Errorf("%s: %s %s", n.ID, ch.Action, ch.Field)
+		for kind, choices := range map[string]engine.Choices{"leased": {}, "ranged": ranged} {
+			t.Run(c.name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				b := openBenchOn(t, lab.Options{}, choices)
+				b.mustRun(pair)
+				want := b.names()
+				if !dbLine.MatchString(want) {
+					t.Fatalf("names:\n%s", want)
+				}
+				before, err := os.Stat(b.namesFile())
+				if err != nil {
+					t.Fatal(err)
+				}
+				starts := b.ran("pct", "start")
+				if err := os.WriteFile(b.namesFile(), []byte(c.damage(want)), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				p := b.plan(pair)
+				if p.Empty() {
+					t.Fatal("nothing to do")
+				}
+				for _, n := range p.Nodes {
+					for _, ch := range n.Diff.Changes {
+						if ch.Action != engine.Update || ch.Field != "names" {
+							t.Errorf("%s: %s %s", n.ID, ch.Action, ch.Field)
+						}
 					}
 				}
-			}
-			b.mustRun(pair)
-			after, err := os.Stat(b.namesFile())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := b.names(); got != want || !os.SameFile(before, after) || b.ran("pct", "start") != starts {
-				t.Errorf("names are\n%s\nsame file %v, %d starts more", got, os.SameFile(before, after), b.ran("pct", "start")-starts)
-			}
-		})
+				b.mustRun(pair)
+				after, err := os.Stat(b.namesFile())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := b.names(); got != want || !os.SameFile(before, after) || b.ran("pct", "start") != starts {
+					t.Errorf("names are\n%s\nsame file %v, %d starts more", got, os.SameFile(before, after), b.ran("pct", "start")-starts)
+				}
+			})
+		}
 	}
 }
 

@@ -242,7 +242,7 @@ func (c *container) nameChanges(f *found, address string) []engine.Change {
 			Why: "the containers of an app know each other's addresses by " + hostsPath})
 	}
 	members := c.fleet.all()
-	if !f.hosts.exists || len(members) == 0 || members[0] != c {
+	if !f.hosts.exists || len(members) == 0 || members[0].name != c.name {
 		return out
 	}
 	if strays := printable(f.hosts.strays(members)); len(strays) > 0 {

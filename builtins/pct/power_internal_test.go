@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
@@ -89,5 +90,18 @@ func TestNeedsInACircleAreRefused(t *testing.T) {
 	}
 	if _, err := engine.NewGraph(engine.App{}, Switch{Turn: TurnOff, App: "app"}.nodes(all), nil); err == nil {
 		t.Error("wanted an error: neither can stop first")
+	}
+}
+
+func TestAStartWaitsAsLongAsTheApplicationMayTake(t *testing.T) {
+	all := poweredOf(t, record.Record{Containers: map[string]record.Container{"a": {Timeout: 40 * time.Minute}}}, nil)
+	patience := map[engine.NodeID]time.Duration{}
+	for _, n := range (Switch{Turn: TurnOn}).nodes(all) {
+		if p, ok := n.Spec.(engine.Patient); ok {
+			patience[n.ID] = p.Patience()
+		}
+	}
+	if got := patience["pct_create/a#ready"]; got != 40*time.Minute {
+		t.Errorf("patience of a is %s, of all %v", got, patience)
 	}
 }

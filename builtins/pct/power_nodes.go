@@ -3,6 +3,7 @@ package pct
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/tengil/tengil/builtins/probe"
 	"github.com/tengil/tengil/engine"
@@ -117,6 +118,9 @@ type answering struct{ *power }
 
 // Interruptible implements engine.Interruptible.
 func (answering) Interruptible() {}
+
+// Patience implements engine.Patient.
+func (p answering) Patience() time.Duration { return p.timeout }
 
 // Diff implements engine.Spec.
 func (p answering) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
