@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -176,6 +175,10 @@ func (t *transfer) in(ctx context.Context, src, dst string) (archive.Summary, er
 	if err != nil {
 		return archive.Summary{}, err
 	}
+	perm := fi.Mode().Perm()
+	if base == "" {
+		perm = 0o644 // of a stream; the file that keeps it is for nobody else
+	}
 	if abs, err := filepath.Abs(src); err == nil && base != "" {
 		base = filepath.Base(abs) // of "." and ".."
 	}
@@ -197,12 +200,12 @@ func (t *transfer) in(ctx context.Context, src, dst string) (archive.Summary, er
 		if fi.IsDir() {
 			return archive.Summary{}, t.noTar()
 		}
-		return t.push(ctx, src, dst, fi, meter)
+		return t.push(ctx, src, dst, perm, meter)
 	}
 	r, w := io.Pipe()
 	packed := make(chan archive.Summary, 1)
 	go func() {
-		sum, err := archive.Pack(w, src, path.Base(dst))
+		sum, err := archive.Pack(w, src, path.Base(dst), perm)
 		_ = w.CloseWithError(err) // of a pipe: nil
 		packed <- sum
 	}()
@@ -291,7 +294,8 @@ func (t *transfer) explain(err error) error {
 	return pve.Explain(err)
 }
 
-// spool keeps standard input in a file: an archive tells first how long a file is.
+// spool keeps standard input in a file that only its owner may read: an archive
+// tells first how long a file is.
 func spool(r io.Reader) (name string, remove func(), err error) {
 	f, err := os.CreateTemp("", "tg-cp-*")
 	if err != nil {
@@ -299,7 +303,7 @@ func spool(r io.Reader) (name string, remove func(), err error) {
 	}
 	remove = func() { _ = os.Remove(f.Name()) } // nothing is lost with it
 	_, err = io.Copy(f, r)
-	if err = errors.Join(err, f.Chmod(fs.FileMode(0o644)), f.Close()); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		remove()
 		return "", nil, err
 	}

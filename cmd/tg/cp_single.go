@@ -48,12 +48,16 @@ func (t *transfer) audit(argv ...string) *engine.Audit {
 }
 
 // push copies a file into a container without tar.
-func (t *transfer) push(ctx context.Context, src, dst string, fi fs.FileInfo, meter *ui.Meter) (archive.Summary, error) {
+func (t *transfer) push(ctx context.Context, src, dst string, perm fs.FileMode, meter *ui.Meter) (archive.Summary, error) {
 	f, err := os.Open(src)
 	if err != nil {
 		return archive.Summary{}, err
 	}
 	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return archive.Summary{}, err
+	}
 	err = t.withStaging(ctx, func(staged string) error {
 		_, err := t.host.Run(ctx, engine.Cmd{
 			Argv: []string{"dd", "of=" + staged, "bs=1M", "status=none"}, Stdin: meter.Reader(f), Audit: t.audit("dd", "of="+staged),
@@ -61,7 +65,7 @@ func (t *transfer) push(ctx context.Context, src, dst string, fi fs.FileInfo, me
 		if err != nil {
 			return err
 		}
-		argv := []string{"pct", "push", strconv.Itoa(t.guest.VMID), staged, dst, "--perms", fmt.Sprintf("%04o", fi.Mode().Perm()), "--user", "0", "--group", "0"}
+		argv := []string{"pct", "push", strconv.Itoa(t.guest.VMID), staged, dst, "--perms", fmt.Sprintf("%04o", perm), "--user", "0", "--group", "0"}
 		_, err = t.host.Run(ctx, engine.Cmd{Argv: argv, Audit: t.audit(argv...)})
 		return pve.Explain(err)
 	})

@@ -183,7 +183,7 @@ func TestPackIsUnpackedAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	sum, err := Pack(&b, src, "as")
+	sum, err := Pack(&b, src, "as", 0o755)
 	size, sizeErr := Size(src)
 	if err != nil || sizeErr != nil || sum.Files != 3 || sum.Bytes != size {
 		t.Fatalf("packed %+v, %v; size %d, %v", sum, err, size, sizeErr)

@@ -35,14 +35,18 @@ func Size(src string) (int64, error) {
 	return total, err
 }
 
-// Pack writes the file or directory src to w, called name in the archive. All of it
-// belongs to root there.
-func Pack(w io.Writer, src, name string) (Summary, error) {
+// Pack writes the file or directory src to w, called name in the archive and with
+// the mode perm. All of it belongs to root there; what lies below a directory keeps
+// its mode.
+func Pack(w io.Writer, src, name string, perm fs.FileMode) (Summary, error) {
 	var s Summary
 	t := tar.NewWriter(w)
 	err := walk(src, func(at, rel string, fi fs.FileInfo) error {
 		member := path.Join(name, rel)
 		mode := fi.Mode()
+		if rel == "." {
+			mode = mode.Type() | perm.Perm()
+		}
 		h := &tar.Header{Name: member, Mode: int64(mode.Perm()), ModTime: fi.ModTime().Truncate(time.Second)}
 		h.Format = tar.FormatGNU // busybox takes its long names, and not those of PAX
 		switch {
