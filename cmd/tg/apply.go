@@ -105,7 +105,7 @@ func (s *session) apply(ctx context.Context, host *node, j job) error {
 		return err
 	}
 
-	watcher := ui.NewWatcher(s.term, p, j.style, nil)
+	watcher := ui.NewWatcher(s.watched(j.style), p, j.style, nil)
 	var sum exec.Summary
 	var runErr error
 	watcher.During(func(events func(engine.Event)) {
@@ -128,6 +128,15 @@ func (s *session) apply(ctx context.Context, host *node, j job) error {
 		}
 	}
 	return s.finish(host, p, j, watcher.Phases(), sum, runErr)
+}
+
+// watched is where a run is shown while it goes on: on standard error, line by line,
+// where standard output is for one JSON value at the end.
+func (s *session) watched(style ui.Style) *ui.Terminal {
+	if !s.json() || style == ui.Events {
+		return s.term
+	}
+	return &ui.Terminal{Out: s.term.Err, Err: s.term.Err}
 }
 
 // limits returns what the host's owner has chosen; the rest is left to exec.

@@ -140,7 +140,7 @@ func (s *session) connectQuietly(ctx context.Context) (engine.Host, error) {
 		if !running {
 			return nil, lab.ErrNoLab
 		}
-		return s.dialLab(ctx, at)
+		return s.dialLab(ctx, at, labName)
 	case "":
 		return sshhost.Local(sshhost.Options{}), nil
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/lab"
@@ -120,7 +121,11 @@ func (s *session) connectTo(ctx context.Context, t target) (*node, error) {
 	var unknown *net.DNSError
 	if errors.As(err, &unknown) && unknown.IsNotFound && t.name == t.address {
 		conf, _ := s.config() // was read to find the target
-		return nil, fmt.Errorf("%w%s", err, engine.DidYouMean(t.name, append(slices.Sorted(maps.Keys(conf.Hosts)), labName)))
+		known := append(slices.Sorted(maps.Keys(conf.Hosts)), labName)
+		if near := engine.DidYouMean(t.name, known); near != "" {
+			return nil, fmt.Errorf("%w%s", err, near)
+		}
+		return nil, fmt.Errorf("%w; tg knows by name: %s", err, strings.Join(known, ", "))
 	}
 	if err != nil {
 		return nil, err
@@ -140,7 +145,7 @@ func (s *session) connectLab(ctx context.Context, t target) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := s.dialLab(ctx, at)
+	h, err := s.dialLab(ctx, at, t.name)
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,8 @@ func (s *session) cp(ctx context.Context, from, to string, force bool) error {
 	case src.app == "" && dst.app == "":
 		return usagef("neither %q nor %q is in a container; wanted one as APP/CONTAINER:PATH", from, to)
 	case src.app != "" && dst.app != "":
-		return usagef("both are in containers; copy to this machine first, or through it:\n  hint: %s | %s", s.line("cp", from, "-"), s.line("cp", "-", to))
+		here := "./" + path.Base(src.path)
+		return usagef("both are in containers; copy to this machine first:\n  hint: %s && %s", s.line("cp", from, here), s.line("cp", here, to))
 	}
 	there := dst
 	if there.app == "" {
@@ -126,7 +127,11 @@ func (s *session) copied(sum archive.Summary, toStdout bool) error {
 	case s.json():
 		return s.term.JSON(sum)
 	}
-	s.notef("copied %s in %d files\n", ui.Bytes(sum.Bytes), sum.Files)
+	files := "files"
+	if sum.Files == 1 {
+		files = "file"
+	}
+	s.notef("copied %s in %d %s\n", ui.Bytes(sum.Bytes), sum.Files, files)
 	return nil
 }
 
@@ -137,13 +142,16 @@ type transfer struct {
 	guest *pct.Guest
 	tar   bool // the image has it
 	isDir bool // the path in the container is a directory
+	none  bool // nothing is at the path in the container
 }
 
 // look finds out what the container has.
 func (t *transfer) look(ctx context.Context, name string) error {
 	hasTar := engine.AskRun(t.exec("tar", "--help")...)
 	isDir := engine.AskRun(t.exec("test", "-d", name)...)
-	answers, err := t.host.Batch(ctx, []engine.Ask{hasTar, isDir})
+	exists := engine.AskRun(t.exec("test", "-e", name)...)
+	isLink := engine.AskRun(t.exec("test", "-L", name)...) // maybe to nothing
+	answers, err := t.host.Batch(ctx, []engine.Ask{hasTar, isDir, exists, isLink})
 	if err != nil {
 		return err
 	}
@@ -155,7 +163,14 @@ func (t *transfer) look(ctx context.Context, name string) error {
 	}
 	t.tar = !pve.NotInContainer(err)
 	t.isDir = answers.Get(isDir).Err == nil
+	t.none = saysNo(answers.Get(exists).Err) && saysNo(answers.Get(isLink).Err)
 	return nil
+}
+
+// saysNo reports whether test(1) ran and found it otherwise.
+func saysNo(err error) bool {
+	var exit *engine.ExitError
+	return errors.As(err, &exit) && exit.Exit == 1 && !pve.NotInContainer(err)
 }
 
 func (t *transfer) exec(argv ...string) []string { return probe.ExecArgv(t.guest.VMID, argv...) }
@@ -219,6 +234,9 @@ func (t *transfer) in(ctx context.Context, src, dst string) (archive.Summary, er
 
 // out copies out of the container.
 func (t *transfer) out(ctx context.Context, src, dst string, force bool) (archive.Summary, error) {
+	if t.none {
+		return archive.Summary{}, fmt.Errorf("there is no %q in %s", src, t.name())
+	}
 	src = path.Clean(src)
 	if t.isDir && (dst == "-" || !t.tar) {
 		if dst == "-" {
@@ -282,13 +300,13 @@ func (t *transfer) noTar() error {
 	return engine.WithHint(fmt.Errorf("the image of %s has no tar, which a directory needs", t.name()), "copy its files one by one")
 }
 
-// explain says what tar said, in one line where it said one.
+// explain says what tar said first: what comes after only says that it gave up.
 func (t *transfer) explain(err error) error {
 	var exit *engine.ExitError
 	if !errors.As(err, &exit) {
 		return err
 	}
-	if said := strings.TrimSpace(string(exit.Stderr)); said != "" {
+	if said, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n"); said != "" {
 		return fmt.Errorf("in %s: %s", t.name(), said)
 	}
 	return pve.Explain(err)

@@ -150,7 +150,7 @@ func storages(ctx context.Context, host *node, f *engine.Facts) []check {
 
 func pool(ctx context.Context, host *node, f *engine.Facts) check {
 	if f.Default.Pool == "" {
-		return problem("pool", "make one: Datacenter, the node, Disks, ZFS, Create; or name a directory for data in the config file:\n    \"data\": \"/srv/data\"",
+		return problem("pool", "make one: Datacenter, the node, Disks, ZFS, Create; or name a directory for data, when the host is added:\n    tg host add NAME ADDRESS --data /srv/data",
 			"the node has no ZFS pool for the data of applications")
 	}
 	for _, p := range f.Pools {

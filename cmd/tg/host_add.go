@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tengil/tengil/builtins/zfs"
 	"github.com/tengil/tengil/cmd/tg/ui"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
@@ -100,8 +101,8 @@ func (s *session) hostAdd(ctx context.Context, name, address string, f hostAddFl
 	}
 	var facts *engine.Facts
 	if !f.unlooked {
-		if facts, err = s.look(ctx, target{name, h.Address, h.Choices}); err != nil {
-			return engine.WithHint(err, "to store a host that is off, add --no-check")
+		if facts, err = s.lookToAdd(ctx, target{name, h.Address, h.Choices}); err != nil {
+			return err
 		}
 	}
 	err = s.editConfig(func(c *config) error {
@@ -172,6 +173,26 @@ func (s *session) look(ctx context.Context, t target) (_ *engine.Facts, err erro
 	return host.facts(ctx)
 }
 
+// lookToAdd is look for a host that is to be stored: also into the directory for
+// data that it is to have.
+func (s *session) lookToAdd(ctx context.Context, t target) (_ *engine.Facts, err error) {
+	host, err := s.connectTo(ctx, t)
+	if err != nil {
+		return nil, engine.WithHint(err, "to store a host that is off, add --no-check")
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
+	facts, err := host.facts(ctx)
+	if err != nil || t.choices.Data == "" {
+		return facts, err
+	}
+	a, err := host.Batch(ctx, zfs.DataDirAsks(t.choices.Data))
+	if err != nil {
+		return nil, err
+	}
+	_, err = zfs.CheckDataDir(a, t.choices.Data)
+	return facts, err
+}
+
 // tellAdded says what is stored and what tengil chooses besides.
 func (s *session) tellAdded(name string, h hostConfig, facts *engine.Facts, conf config) error {
 	view := viewOfHost(name, h, conf)
@@ -181,12 +202,17 @@ func (s *session) tellAdded(name string, h hostConfig, facts *engine.Facts, conf
 	if s.json() {
 		return s.term.JSON(view)
 	}
+	stored := name + " is stored"
+	if view.Default {
+		stored += " and the default"
+	}
 	if facts == nil {
-		s.printf("%s is stored; nobody has looked whether it has all of that\n", name)
+		s.printf("%s; nobody has looked whether it has all of that\n", stored)
 		s.printChoices(choicesTable(h.Choices, h.Choices))
 	} else {
 		s.printf("%s\n", nodeLine(name, facts))
 		s.printChoices(choicesTable(h.Choices, facts.Default))
+		s.printf("%s\n", stored)
 	}
 	if !view.Default {
 		s.notef("to make it the default:\n    tg host default %s\n", name)

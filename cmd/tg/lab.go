@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,6 +44,9 @@ func (s *session) labStartCmd() *cobra.Command {
 		Short: "Start the lab in the background",
 		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
 			if f.foreground {
 				return s.labServe(cmd.Context(), f)
 			}
@@ -53,14 +58,34 @@ func (s *session) labStartCmd() *cobra.Command {
 	return cmd
 }
 
+// What a lab can be.
+var (
+	labReleases = []string{"9.1", "9.2"}
+	labGPUs     = []string{"intel", "amd", "nvidia", "none"}
+	labStorages = []string{"zfs", "dir", "lvmthin"}
+)
+
+// check refuses what no lab can be, whether there is one already or not.
+func (f labFlags) check() error {
+	for _, c := range []struct {
+		flag, value string
+		wanted      []string
+	}{{"pve", f.pve, labReleases}, {"gpu", f.gpu, labGPUs}, {"storage", f.storage, labStorages}} {
+		if c.value != "" && !slices.Contains(c.wanted, c.value) {
+			return usagef("--%s is %q; wanted %s", c.flag, c.value, strings.Join(c.wanted, ", "))
+		}
+	}
+	return nil
+}
+
 func addLabFlags(cmd *cobra.Command, f *labFlags) {
 	cmd.Flags().StringVar(&f.pve, "pve", "", "release of a new lab: 9.1 or 9.2")
 	cmd.Flags().StringVar(&f.gpu, "gpu", "", "what a new lab has: intel, amd, nvidia or none")
 	cmd.Flags().StringVar(&f.storage, "storage", "", "what a new lab keeps data on: zfs, dir or lvmthin")
 	cmd.Flags().BoolVar(&f.pull, "pull", false, "fetch real images from real registries")
 	for name, values := range map[string]cobra.CompletionFunc{
-		"pve": completeWords("9.1", "9.2"), "gpu": completeWords("intel", "amd", "nvidia", "none"),
-		"storage": completeWords("zfs", "dir", "lvmthin"),
+		"pve": completeWords(labReleases...), "gpu": completeWords(labGPUs...),
+		"storage": completeWords(labStorages...),
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(name, values); err != nil {
 			panic(err) // the flag is defined right above

@@ -42,7 +42,11 @@ func (s *session) onLab(ctx context.Context, argv []string) (out []byte, err err
 	r, err := n.Run(ctx, engine.Cmd{Argv: argv})
 	var exit *engine.ExitError
 	if errors.As(err, &exit) {
-		return nil, usagef("%s", strings.TrimPrefix(strings.TrimSpace(string(exit.Stderr)), lab.FaultProgram+": "))
+		said := strings.TrimPrefix(strings.TrimSpace(string(exit.Stderr)), lab.FaultProgram+": ")
+		if said == "" {
+			return nil, err
+		}
+		return nil, usagef("%s", said)
 	}
 	return r.Stdout, err
 }
@@ -58,6 +62,9 @@ func (s *session) setCondition(ctx context.Context, c lab.Condition) error {
 	}
 	if _, err := s.onLab(ctx, argv); err != nil {
 		return err
+	}
+	if s.json() {
+		return s.term.JSON(c)
 	}
 	s.printf("%s\nto end it:\n    tg lab fault clear %s\n", c, strings.TrimSpace(string(c.Kind)+" "+c.On))
 	return nil
@@ -79,6 +86,9 @@ kill, pause (--for), truncate (its output or the file read, after --bytes), repl
   tg lab fault add --of read --on '/etc/pve/lxc/*.conf' --do truncate --bytes 40`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if on == "" {
+				return usagef("--on is missing: what the fault hits\n  hint: tg lab fault add --on 'pct start'")
+			}
 			for _, w := range []struct {
 				flag, word string
 				to         interface{ UnmarshalText([]byte) error }
@@ -88,7 +98,7 @@ kill, pause (--for), truncate (its output or the file read, after --bytes), repl
 				}
 			}
 			f.Prefix, f.Argv = strings.Fields(on), strings.Fields(run)
-			if f.Of != lab.Programs && on != "" {
+			if f.Of != lab.Programs {
 				f.Prefix = []string{on}
 			}
 			if f.Times, _ = strconv.Atoi(times); times == "forever" {
@@ -100,7 +110,7 @@ kill, pause (--for), truncate (its output or the file read, after --bytes), repl
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&on, "on", "", "what it hits; without, anything")
+	flags.StringVar(&on, "on", "", "what it hits")
 	flags.StringVar(&of, "of", "program", "one of "+strings.Join(lab.SubjectWords(), ", "))
 	flags.IntVar(&f.Nth, "nth", 1, "the how manieth match from now")
 	flags.StringVar(&times, "times", "1", "how often from then on, or forever")
@@ -128,6 +138,9 @@ func (s *session) labFaultAdd(ctx context.Context, f lab.Fault) error {
 	}
 	if _, err := s.onLab(ctx, argv); err != nil {
 		return err
+	}
+	if s.json() {
+		return s.term.JSON(f)
 	}
 	s.printf("%s\n", f)
 	return nil
@@ -233,6 +246,9 @@ func (s *session) labReboot(ctx context.Context) error {
 	for {
 		err := s.labAnswers(ctx)
 		if err == nil {
+			if s.json() {
+				return s.term.JSON(map[string]bool{"rebooted": true})
+			}
 			s.printf("the lab's node lost its power and has booted again\n")
 			return nil
 		}
@@ -254,7 +270,7 @@ func (s *session) labAnswers(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	h, err := s.dialLab(ctx, at)
+	h, err := s.dialLab(ctx, at, labName)
 	if err != nil {
 		return err
 	}
@@ -313,6 +329,9 @@ func (s *session) labFaultClearCmd() *cobra.Command {
 			}
 			if _, err := s.onLab(cmd.Context(), append(lab.ClearFaultsArgv[:2:2], args...)); err != nil {
 				return err
+			}
+			if s.json() {
+				return s.term.JSON(map[string]bool{"cleared": true})
 			}
 			s.printf("cleared\n")
 			return nil

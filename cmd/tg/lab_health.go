@@ -72,6 +72,12 @@ func (s *session) labHealth(ctx context.Context, name string, h lab.Health) (err
 	if _, err := n.Run(ctx, engine.Cmd{Argv: h.Argv(host)}); err != nil {
 		return err
 	}
+	if s.json() {
+		return s.term.JSON(struct {
+			Container string `json:"container"`
+			lab.Health
+		}{name, h})
+	}
 	s.printf("%s is %s\n", name, h.State)
 	return nil
 }

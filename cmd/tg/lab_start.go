@@ -38,6 +38,9 @@ func (s *session) labStart(ctx context.Context, f labFlags) error {
 		return err
 	}
 	s.notef("%s\n", lab.StandInNotice)
+	if s.json() {
+		return s.term.JSON(labState{Running: true, Dir: dir, Exists: true, Addr: at.Addr, PID: at.PID, PVE: at.PVE, Term: lab.UntilStopped})
+	}
 	if running {
 		s.printf("lab runs already: Proxmox VE %s, process %d\n", at.PVE, at.PID)
 		return nil

@@ -30,6 +30,9 @@ func (s *session) labStop(ctx context.Context) error {
 		return err
 	}
 	at, running := lab.Find(dir)
+	if !running && s.json() {
+		return s.labStatus()
+	}
 	if !running {
 		s.printf("lab is not running\n")
 		return nil
@@ -39,6 +42,9 @@ func (s *session) labStop(ctx context.Context) error {
 	}
 	if err := stopProcess(ctx, at.PID, func() bool { _, on := lab.Find(dir); return !on }); err != nil {
 		return fmt.Errorf("stop the lab: %w", err)
+	}
+	if s.json() {
+		return s.labStatus()
 	}
 	s.printf("lab stopped\n")
 	return nil
@@ -72,6 +78,8 @@ func (s *session) labReset(ctx context.Context) error {
 	var used *lab.InUseError
 	err = lab.Reset(dir)
 	switch {
+	case errors.Is(err, lab.ErrNoLab) && s.json():
+		return s.labStatus()
 	case errors.Is(err, lab.ErrNoLab):
 		s.printf("there is no lab in %s\n", dir)
 		return nil
@@ -79,6 +87,9 @@ func (s *session) labReset(ctx context.Context) error {
 		return errLabRuns(used.Endpoint)
 	case err != nil:
 		return err
+	}
+	if s.json() {
+		return s.labStatus()
 	}
 	s.printf("lab removed: %s\n", dir)
 	return nil

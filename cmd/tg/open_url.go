@@ -63,6 +63,9 @@ func (s *session) urlOf(ctx context.Context, app string) (string, error) {
 	if len(states) == 0 {
 		return "", s.noSuchApp(ctx, host, app)
 	}
+	if states[0].onlyData() {
+		return "", s.onlyDataLeft(ctx, host, app)
+	}
 	u := states[0].Outputs["url"]
 	if u == "" {
 		return "", engine.WithHint(fmt.Errorf("%s has no output %q that is known and not secret", app, "url"),

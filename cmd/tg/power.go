@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -78,16 +80,40 @@ func (s *session) mustHave(ctx context.Context, host *node, app, container strin
 	if err != nil {
 		return err
 	}
+	for _, g := range guests.Mine() {
+		if container == "" && g.ID.App == app && g.Node == node {
+			return nil
+		}
+	}
+	if !slices.ContainsFunc(guests.Mine(), func(g *pct.Guest) bool { return g.ID.App == app }) {
+		if err := s.onlyDataLeft(ctx, host, app); err != nil {
+			return err
+		}
+	}
 	if container != "" {
 		_, err := s.pickFrom(host, guests, node, app, container)
 		return err
 	}
-	for _, g := range guests.Mine() {
-		if g.ID.App == app && g.Node == node {
-			return nil
-		}
-	}
 	return s.noSuchApp(ctx, host, app)
+}
+
+// onlyDataLeft returns an error that says so of an app that was destroyed, and how it
+// comes back; nil for one that the node does not have, or has more of.
+func (s *session) onlyDataLeft(ctx context.Context, host *node, app string) error {
+	states, err := s.apps(ctx, host, app)
+	if err != nil || len(states) == 0 || !states[0].onlyData() {
+		return err
+	}
+	recipe := "RECIPE"
+	if states[0].Source != "" {
+		recipe = strings.TrimPrefix(states[0].Source, "catalog:")
+	}
+	return engine.WithHint(fmt.Errorf("of %s only data is left on %s", app, host.Name()), "to bring it back:\n    "+s.line("run", recipe))
+}
+
+// onlyData reports whether the app has nothing but what destroy keeps.
+func (a appState) onlyData() bool {
+	return !slices.ContainsFunc(a.Things, func(t thing) bool { return !t.Data })
 }
 
 func (s *session) turnedAlready(host *node, p *engine.Plan, turn pct.Turn, name string) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tengil/tengil/cmd/tg/ui"
 )
@@ -28,7 +30,7 @@ type session struct {
 func (s *session) main(ctx context.Context, args []string) int {
 	ctx, s.stop = catchInterrupts(ctx)
 	defer s.stop.release()
-	root := s.root()
+	root := s.root(args)
 	root.SetArgs(args)
 	root.SetOut(s.term.Out)
 	root.SetErr(s.term.Err)
@@ -45,8 +47,9 @@ makes it so. Nothing is stored but on the node itself.
   tg --host root@pve1 doctor   is my node ready?
 `
 
-// root returns the command tg with everything below it.
-func (s *session) root() *cobra.Command {
+// root returns the command tg with everything below it. args are what it will be
+// given, for hints alone.
+func (s *session) root(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "tg",
 		Short:         "Deploy applications on Proxmox VE from recipes",
@@ -65,7 +68,7 @@ func (s *session) root() *cobra.Command {
 	// A command that only has commands below it is no use alone.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &usageError{fmt.Errorf("%w\n  hint: %s --help", err, c.CommandPath())}
+		return &usageError{fmt.Errorf("%w\n  hint: %s", err, flagHint(c, err, args))}
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&s.host, "host", "", "node to work on: lab, a name of the config file, or user@host (TG_HOST)")
@@ -102,6 +105,25 @@ func (s *session) root() *cobra.Command {
 		}
 	}
 	return root
+}
+
+// flagHint says what may help with a flag that is wrong. Options of a recipe are no
+// flags, which who types "--gpu intel" has to be told.
+func flagHint(c *cobra.Command, err error, args []string) string {
+	help := c.CommandPath() + " --help"
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 || !strings.Contains(c.Use, "key=value") {
+		return help
+	}
+	name, value := unknown.GetSpecifiedName(), "…"
+	for i, a := range args {
+		if given, ok := strings.CutPrefix(a, "--"+name+"="); ok {
+			value = given
+		} else if a == "--"+name && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+			value = args[i+1]
+		}
+	}
+	return fmt.Sprintf("an option of a recipe is given without dashes: %s\n        %s", ui.Command([]string{name + "=" + value}), help)
 }
 
 // group is what a command does that only has commands below it.
@@ -213,7 +235,7 @@ func (s *session) home() (string, error) {
 }
 
 func completeWords(words ...string) cobra.CompletionFunc {
-	slices.Sort(words)
+	words = slices.Sorted(slices.Values(words))
 	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return words, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -27,8 +27,8 @@ func (s *session) sshOptions(ctx context.Context) sshhost.Options {
 }
 
 // dialLab connects to a running lab as to any node, by SSH.
-func (s *session) dialLab(ctx context.Context, at lab.Endpoint) (engine.Host, error) {
+func (s *session) dialLab(ctx context.Context, at lab.Endpoint, name string) (engine.Host, error) {
 	return sshhost.DialEndpoint(ctx, sshhost.Endpoint{
-		Addr: at.Addr, User: at.User, HostKey: at.HostKey, KeyFile: at.ClientKey, Name: labName,
+		Addr: at.Addr, User: at.User, HostKey: at.HostKey, KeyFile: at.ClientKey, Name: name,
 	}, sshhost.Options{Log: s.log()})
 }

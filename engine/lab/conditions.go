@@ -208,13 +208,17 @@ func (n *node) setCondition(c Condition) error {
 	if err != nil {
 		return err
 	}
-	return n.troubles.change(func(list []Condition) []Condition {
+	err = n.troubles.change(func(list []Condition) []Condition {
 		return append(slices.DeleteFunc(list, c.same), c)
 	})
+	if err == nil && c.Kind == NoQuorum {
+		err = n.tellMembers()
+	}
+	return err
 }
 
 func (n *node) clearConditions(kind ConditionKind, on string) (int, error) {
-	count := 0
+	count, lacked := 0, n.noQuorum()
 	err := n.troubles.change(func(list []Condition) []Condition {
 		return slices.DeleteFunc(list, func(c Condition) bool {
 			gone := (kind == "" || c.Kind == kind) && (on == "" || c.On == on)
@@ -224,6 +228,9 @@ func (n *node) clearConditions(kind ConditionKind, on string) (int, error) {
 			return gone
 		})
 	})
+	if err == nil && lacked && !n.noQuorum() {
+		err = n.tellMembers()
+	}
 	return count, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -219,11 +220,26 @@ func (n *node) meddle(ctx context.Context, argv []string) {
 
 // due counts something that runs with ctx and returns the fault that is due.
 func (n *node) due(ctx context.Context, of Subject, argv ...string) *Fault {
-	if ctx.Value(meddlerKey{}) != nil {
+	if ctx.Value(meddlerKey{}) != nil || isControl(of, argv) {
 		return nil
 	}
 	return n.faults.take(of, argv...)
 }
+
+// isControl reports whether something is the control of the lab itself, which goes on
+// whatever is wrong with the node.
+func isControl(of Subject, argv []string) bool {
+	switch of {
+	case Programs:
+		return argv[0] == FaultProgram || argv[0] == HealthProgram
+	case Requests:
+		return controlRequest.MatchString(argv[0])
+	case Reads, Writes:
+	}
+	return false
+}
+
+var controlRequest = regexp.MustCompile(`\b(?:` + FaultProgram + `|` + HealthProgram + `)\b`)
 
 // fire does what f says to the program.
 func (p *proc) fire(f *Fault) (exit int, ended bool) {

@@ -2,12 +2,45 @@ package lab
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 )
+
+// membersPath tells of the cluster. A node of none has no need of it here.
+const membersPath = "/etc/pve/.members"
+
+// members returns membersPath of the first of two nodes, the other of which is gone
+// (cfs_create_memberlist_msg in status.c).
+func (n *node) members() []byte {
+	return fmt.Appendf(nil, `{
+"nodename": %q,
+"version": 4,
+"cluster": { "name": "lab", "version": 2, "nodes": 2, "quorate": 0 },
+"nodelist": {
+  %[1]q: { "id": 1, "online": 1, "ip": "192.0.2.1"},
+  %q: { "id": 2, "online": 0}
+  }
+}
+`, n.name, n.name+"2")
+}
+
+// tellMembers makes membersPath tell whether the node lacks its quorum.
+func (n *node) tellMembers() error {
+	if n.noQuorum() {
+		return replaceFile(n.host(membersPath), n.members(), 0o640)
+	}
+	err := os.Remove(n.host(membersPath))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
 
 // vmlistPath is a file that pmxcfs makes up when it is read.
 const vmlistPath = "/etc/pve/.vmlist"

@@ -252,7 +252,11 @@ func (s *stepView) text(b *strings.Builder) {
 // line is "~ memory: 512M → 2G", "+ create from …", "- env.TZ: UTC".
 func (c partChange) line() string {
 	name := c.Field
-	if name == "" {
+	switch {
+	case name != "":
+	case c.Action == engine.AdoptRefused:
+		name = actionText(c.Action)
+	default:
 		name = string(c.Action)
 	}
 	line := symbolOf(c.Action) + " " + name

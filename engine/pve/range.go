@@ -32,7 +32,7 @@ func ParseRange(text, gateway string) (Range, error) {
 	const form = `"192.168.1.200-192.168.1.249/24"`
 	if text == "" {
 		return Range{}, engine.WithHint(fmt.Errorf("gateway is %q, but there is no range that it is for", gateway),
-			`give the addresses of containers too: "range": `+form)
+			`give the addresses of containers too: --range, in the config file "range", such as `+form)
 	}
 	first, rest, ok := strings.Cut(text, "-")
 	last, bits, ok2 := strings.Cut(rest, "/")
@@ -58,7 +58,7 @@ func ParseRange(text, gateway string) (Range, error) {
 		return Range{}, fmt.Errorf("range is %q: the last address, %s, comes before the first", text, r.Last)
 	case gateway == "":
 		return Range{}, engine.WithHint(fmt.Errorf("range is %q, but there is no gateway", text),
-			fmt.Sprintf(`name the router of %s: "gateway": "ADDRESS"`, r.Net))
+			fmt.Sprintf(`name the router of %s: --gateway ADDRESS, in the config file "gateway"`, r.Net))
 	}
 	if r.Gateway, err = parseIPv4(gateway); err != nil {
 		return Range{}, fmt.Errorf("gateway is %q: %w", gateway, err)

@@ -107,8 +107,8 @@ func checkDataset(f *engine.Facts, s string) error {
 }
 
 // noPoolHint is what to do on a node without ZFS.
-const noPoolHint = `name a directory for data in the config file, among what the host gives:
-    "data": "/srv/data"`
+const noPoolHint = `name a directory for data, when the host is added:
+    tg host add NAME ADDRESS --data /srv/data`
 
 func checkPool(f *engine.Facts, name string) error {
 	pools := poolNames(f)
