@@ -122,6 +122,15 @@ func (a *Answers) Missing(asks []Ask) []Ask {
 	return out
 }
 
+// Only returns the answers to asks.
+func (a *Answers) Only(asks []Ask) *Answers {
+	some := make(map[string]Answer, len(asks))
+	for _, q := range asks {
+		some[q.Key()] = a.Get(q)
+	}
+	return NewAnswers(some)
+}
+
 // Run returns what the command of q printed.
 func (a *Answers) Run(argv ...string) (Result, error) {
 	v := a.Get(AskRun(argv...))

@@ -19,6 +19,9 @@ type Plan struct {
 	// Destroys says that no recipe is behind the plan: it removes an app.
 	Destroys bool
 	Rounds   int // round trips that observation took
+	// Seen are the answers to the questions that were asked besides those of the
+	// steps. They are no part of what is shown or compared.
+	Seen *Answers
 }
 
 // A PlanNode is one node with what was found and what is to be done.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"regexp"
 
 	"github.com/spf13/cobra"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/tengil/tengil/cmd/tg/ui"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/plan"
+	"github.com/tengil/tengil/engine/record"
 )
 
 type destroyFlags struct {
@@ -65,7 +68,7 @@ func (s *session) destroy(ctx context.Context, app string, f destroyFlags) error
 		return err
 	}
 	if len(p.Orphans) == 0 {
-		return s.noSuchApp(ctx, host, app)
+		return s.destroyRecord(ctx, host, p, app, f.data)
 	}
 	if p.Empty() {
 		return s.onlyData(host, p)
@@ -79,6 +82,38 @@ func (s *session) destroy(ctx context.Context, app string, f destroyFlags) error
 	}
 	return s.apply(ctx, host, job{shown: p, again: build, forget: true, style: style, typed: s.destroyLine(app, f.data)})
 }
+
+// destroyRecord ends what a removal that was cut left: of an app of which nothing
+// is there, the record. Without one there is no such app.
+func (s *session) destroyRecord(ctx context.Context, host *node, p *engine.Plan, app string, data bool) error {
+	if !appName.MatchString(app) {
+		return s.noSuchApp(ctx, host, app)
+	}
+	a, err := host.Batch(ctx, []engine.Ask{engine.AskGlob(record.PrivGlob(app))})
+	if err != nil {
+		return err
+	}
+	if _, err := record.Read(a, app); errors.Is(err, fs.ErrNotExist) {
+		return s.noSuchApp(ctx, host, app)
+	}
+	lock, err := s.hold(ctx, host, job{shown: p, typed: s.destroyLine(app, data)})
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := forget(ctx, host, p); err != nil {
+		return err
+	}
+	if s.json() {
+		return s.term.JSON(resultOf(host, p, nil, nil, 0))
+	}
+	s.printf("%s: nothing was left on %s but what the node remembered of it; it is forgotten\n", s.term.Strong(app), host.Name())
+	return nil
+}
+
+// appName is what the name of an app looks like; nothing else is looked for among
+// the node's files.
+var appName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 func (s *session) destroyLine(app string, data bool) string {
 	if data {

@@ -37,12 +37,7 @@ run, or is locked.
 With --follow, go on until Ctrl-C. Containers that tengil did not make are left out.`,
 		Example: `  tg events immich --since 1d
   tg events --follow --output json`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return exactly("APP")(cmd, args)
-			}
-			return nil
-		},
+		Args:              atMost("APP"),
 		ValidArgsFunction: s.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			app := ""

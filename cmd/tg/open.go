@@ -11,6 +11,7 @@ import (
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/plan"
 	"github.com/tengil/tengil/engine/recipe"
+	"github.com/tengil/tengil/engine/record"
 )
 
 // A choice is a recipe as the command line names it: with values for its options.
@@ -58,7 +59,9 @@ func (s *session) open(ctx context.Context, c choice, facts string) (*opened, er
 
 // plan compares the recipe with the node as it is now.
 func (o *opened) plan(ctx context.Context) (*engine.Plan, error) {
-	return plan.Build(ctx, o.recipe.Graph, o.host, o.facts, plan.Options{Kinds: builtins.Kinds(), Checks: []engine.Check{capacity.Check()}})
+	return plan.Build(ctx, o.recipe.Graph, o.host, o.facts, plan.Options{
+		Kinds: builtins.Kinds(), Checks: []engine.Check{capacity.Check()}, Also: []engine.Ask{engine.AskGlob(record.PrivGlob(o.recipe.Graph.App.Name))},
+	})
 }
 
 // Close ends the connection and closes the recipe.

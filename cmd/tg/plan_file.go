@@ -138,8 +138,9 @@ func (s *session) runPlan(ctx context.Context, name string, data []byte, options
 	if err != nil {
 		return engine.WithHint(err, newPlanHint(name, file))
 	}
+	how := carry{style: style, yes: f.yes, typed: ui.Command([]string{"tg", "run", name})}
 	if p.Empty() {
-		return s.nothingToDo(o.host, p, style)
+		return s.carryOut(ctx, o, p, how)
 	}
 	difference, err := file.Difference(p)
 	if err != nil {
@@ -149,7 +150,7 @@ func (s *session) runPlan(ctx context.Context, name string, data []byte, options
 		return engine.WithHint(fmt.Errorf("%s changed after the plan was made; nothing was done: %s", o.host.Name(), difference),
 			newPlanHint(name, file)+madeByAnother(file))
 	}
-	return s.carryOut(ctx, o, p, carry{style: style, yes: f.yes, typed: ui.Command([]string{"tg", "run", name})})
+	return s.carryOut(ctx, o, p, how)
 }
 
 // fitsPlan refuses what contradicts the plan.

@@ -93,10 +93,13 @@ type carry struct {
 // carryOut shows the plan, asks, and does it.
 func (s *session) carryOut(ctx context.Context, o *opened, p *engine.Plan, c carry) error {
 	if p.Empty() {
+		if err := s.finishRecord(ctx, o, p, c); err != nil {
+			return err
+		}
 		return s.nothingToDo(o.host, p, c.style)
 	}
 	s.showPlan(p, c.style)
-	if err := s.sameAsBefore(ctx, o, p, c); err != nil {
+	if err := s.sameAsBefore(o, p, c); err != nil {
 		return err
 	}
 	if err := errors.Join(p.Refused()...); err != nil {
@@ -121,12 +124,8 @@ func (s *session) carryOut(ctx context.Context, o *opened, p *engine.Plan, c car
 // sameAsBefore looks whether the app was deployed in another way before: from
 // another recipe, or with options that are not given any more. A person is told
 // and asked as always; a script is refused.
-func (s *session) sameAsBefore(ctx context.Context, o *opened, p *engine.Plan, c carry) error {
-	a, err := o.host.Batch(ctx, []engine.Ask{engine.AskGlob(record.PrivGlob(p.App.Name))})
-	if err != nil {
-		return err
-	}
-	was, err := record.Read(a, p.App.Name)
+func (s *session) sameAsBefore(o *opened, p *engine.Plan, c carry) error {
+	was, err := record.Read(p.Seen, p.App.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -174,6 +173,30 @@ func forgotten(was record.Record, o *opened, c carry) error {
 		return nil
 	}
 	return engine.WithHint(errors.New(strings.Join(told, "; ")), "to keep what was chosen:\n    "+c.more(keep...)+"\nto go back to the default:\n    "+c.more(undo...))
+}
+
+// finishRecord writes what a run that was cut after its last step did not come to
+// write: the record on the node says that it is unfinished, and there is nothing
+// left to do.
+func (s *session) finishRecord(ctx context.Context, o *opened, p *engine.Plan, c carry) error {
+	was, err := record.Read(p.Seen, p.App.Name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && !was.Unfinished:
+		return nil
+	case err != nil:
+		return err
+	}
+	lock, err := s.hold(ctx, o.host, job{shown: p, typed: c.typed})
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	r, err := recordOf(o)
+	if err != nil {
+		return err
+	}
+	r.Unfinished, r.Outputs, r.Secrets = false, plainOutputs(p.Outputs), madeSecrets(p, nil)
+	return remember(ctx, o.host, r, record.RunEnds, s.who())
 }
 
 // recordOf returns what the node is to remember of the app while a run is under

@@ -20,13 +20,15 @@ type Options struct {
 	Kinds []engine.Kind
 	// Checks look at the plan as a whole.
 	Checks []engine.Check
+	// Also are questions whose answers the plan is to bring along in Seen.
+	Also []engine.Ask
 }
 
 // Build observes the node and returns what would be done to reach the graph. It
 // changes nothing. Independent errors are joined, in recipe order.
 func Build(ctx context.Context, g *engine.Graph, h engine.Host, f *engine.Facts, o Options) (*engine.Plan, error) {
 	seen, rounds, err := Observe(ctx, h, func(known *engine.Answers) []engine.Ask {
-		asks := questions(g, o.Kinds, known)
+		asks := append(questions(g, o.Kinds, known), o.Also...)
 		for _, c := range o.Checks {
 			asks = append(asks, c.Asks(g, f)...)
 		}
@@ -35,7 +37,7 @@ func Build(ctx context.Context, g *engine.Graph, h engine.Host, f *engine.Facts,
 	if err != nil {
 		return nil, fmt.Errorf("observe %s: %w", h.Name(), err)
 	}
-	p := &engine.Plan{App: g.App, Host: h.Name(), Facts: f, Rounds: rounds}
+	p := &engine.Plan{App: g.App, Host: h.Name(), Facts: f, Rounds: rounds, Seen: seen.Only(o.Also)}
 	if p.Nodes, err = diff(g, seen); err != nil {
 		return nil, err
 	}
