@@ -137,9 +137,12 @@ func keepsRoots(t *testing.T, release string) int64 {
 				t.Parallel()
 				r, id := begin(t)
 				r.lab.Fault(c.fault(b.when, b.do))
-				for range 2 { // cut, and once more
+				for try := range 2 { // cut, and once more
 					if err := r.attempt(newer); err == nil {
 						t.Error("an unhealthy application counts as ready")
+					}
+					if try == 0 && r.lab.Pending() != 0 {
+						t.Fatal("the fault did not fire")
 					}
 					r.checkRoot(id)
 				}
