@@ -3,6 +3,7 @@ package builtins_test
 import (
 	"fmt"
 	"os"
+	osexec "os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -218,5 +219,31 @@ func TestFailedMountLeavesNoLock(t *testing.T) {
 	conf, err := os.ReadFile(b.path("etc/pve/nodes/pve/lxc/100.conf"))
 	if err != nil || slices.Contains(strings.Split(string(conf), "\n"), "lock: mounted") {
 		t.Errorf("%v, config:\n%s", err, conf)
+	}
+}
+
+// The hint of what is protected is a command that lifts the protection.
+func TestTheHintLiftsTheProtectionOfADirectory(t *testing.T) {
+	t.Parallel()
+	b := newDirBench(t)
+	b.mustRun(`zfs_dataset("data/kept", protect = True)`)
+	p, err := plan.Destroy(t.Context(), b.host, builtins.Kinds(), "app", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := p.Refused()
+	if text := plan.Text(p); len(refused) != 1 || !strings.Contains(text, "1 refused") {
+		t.Fatalf("%v; plan:\n%s", refused, text)
+	}
+	_, command, _ := strings.Cut(p.Orphans[0].Hint, "\n    ")
+	command = strings.Replace(command, " /etc/pve/", " "+b.path("etc/pve")+"/", 1)
+	if out, err := osexec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	if err := b.destroy(); err != nil {
+		t.Fatal(err)
+	}
+	if b.exists("srv/data/kept") {
+		t.Error("the directory is still there")
 	}
 }

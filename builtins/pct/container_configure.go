@@ -51,13 +51,17 @@ func (c configure) Diff(now engine.State, in engine.Inputs) (engine.Diff, error)
 	if action == engine.Replace {
 		changes = append(changes, engine.Change{Action: engine.Replace, Field: "config", Why: "the new container gets its mounts, devices and environment"})
 	}
-	return engine.Diff{Changes: changes, Outputs: engine.Outputs{"restart": engine.Known(restartReason(w.changed()))}}, nil
+	d := engine.Diff{Changes: changes, Outputs: engine.Outputs{"restart": engine.Known(restartReason(w.changed()))}}
+	if slices.ContainsFunc(changes, func(ch engine.Change) bool { return ch.Seal != "" }) {
+		d.Revision = f.revision
+	}
+	return d, nil
 }
 
 func changesOf(fields []field, action engine.Action, why string) []engine.Change {
 	var out []engine.Change
 	for _, f := range fields {
-		ch := engine.Change{Action: action, Field: f.name, From: f.have, To: f.want.String(), Why: why, Restarts: f.restarts && action == engine.Update}
+		ch := engine.Change{Action: action, Field: f.name, From: f.have, To: f.want.String(), Why: why, Restarts: f.restarts && action == engine.Update, Seal: f.seal}
 		if ch.Why == "" {
 			ch.Why = cmp.Or(f.why, "the recipe says so")
 		}

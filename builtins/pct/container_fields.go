@@ -20,6 +20,7 @@ type field struct {
 	set      string       // the value for pct; "" deletes the key
 	same     bool
 	why      string // "" where the recipe says so
+	seal     string // of the values, where have is not shown
 	restarts bool   // takes effect at the next start only
 	atCreate bool   // pct create gets it already
 }
@@ -262,7 +263,7 @@ func (c *container) envFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 		old, there := was[name]
 		f.same = there && v.IsKnown() && old == v.Reveal()
 		if there {
-			f.have = otherValue
+			f.have, f.seal = otherValue, engine.Seal(old, v.Reveal())
 		}
 		// What an image brings for itself is no news of the recipe.
 		if fromRecipe || len(have.Options) > 0 {
@@ -270,12 +271,12 @@ func (c *container) envFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 		}
 	}
 	for _, line := range have.Env {
-		name, _, ok := strings.Cut(line, "=")
+		name, value, ok := strings.Cut(line, "=")
 		if !ok {
 			name = "(broken line)"
 		}
 		if !wanted[name] && known {
-			w.fields = append(w.fields, field{name: "env." + name, have: otherValue, restarts: true})
+			w.fields = append(w.fields, field{name: "env." + name, have: otherValue, seal: engine.Seal(value), restarts: true})
 		}
 	}
 	return nil

@@ -51,7 +51,7 @@ func findDirectories(a *engine.Answers) ([]engine.Found, error) {
 		}
 		if m.Protect {
 			f.Refused = "it is protected"
-			f.Hint = "take protect = True out of the recipe and run it"
+			f.Hint = liftHint + "\n    sed -i 's/,\"protect\":true//' " + record.DirectoryPath(m.App, m.Node, m.Path)
 		}
 		found = append(found, f)
 	}

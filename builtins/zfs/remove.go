@@ -40,6 +40,10 @@ func find(a *engine.Answers) ([]engine.Found, error) {
 	return found, nil
 }
 
+// liftHint comes before the command that lifts the protection of something; a run
+// of the recipe that asks for it sets it again.
+const liftHint = "to lift it, on the node (in a recipe of your own, take protect = True out and run it):"
+
 func foundDataset(name string, props map[string]string) engine.Found {
 	f := engine.Found{
 		App: props[appProp], Step: engine.StepID(KindName + "/" + name), Data: true, Order: orderOf(name),
@@ -51,7 +55,7 @@ func foundDataset(name string, props map[string]string) engine.Found {
 	}
 	if props[protectProp] == "on" {
 		f.Refused = "it is protected"
-		f.Hint = "take protect = True out of the recipe and run it, or on the node:\n    zfs set " + protectProp + "=off " + name
+		f.Hint = liftHint + "\n    zfs set " + protectProp + "=off " + name
 	}
 	return f
 }

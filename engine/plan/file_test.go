@@ -145,3 +145,32 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// What is hidden makes another plan in the process, and in a file by its revision.
+func TestHiddenValuesThatDifferAreADifference(t *testing.T) {
+	of := func(old, revision string) *engine.Plan {
+		p := onePlan([]engine.Change{{Action: engine.Update, Field: "env.N", From: "(another value)", To: "2", Why: "x", Seal: engine.Seal(old, "2")}}, nil, nil, engine.Known(""))
+		p.Nodes[0].Diff.Revision = revision
+		return p
+	}
+	if d := plan.Difference(of("1", "r"), of("1", "r")); d != "" {
+		t.Errorf("of the same: %s", d)
+	}
+	if d := plan.Difference(of("1", "r"), of("3", "r")); !strings.Contains(d, "other values that are not shown") {
+		t.Errorf("of another value: %q", d)
+	}
+	data := planFile(t, of("1", "r"))
+	if bytes.Contains(data, []byte(engine.Seal("1", "2"))) {
+		t.Error("the seal is in the file")
+	}
+	f, err := plan.Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := f.Difference(of("1", "r")); d != "" || err != nil {
+		t.Errorf("file of the same: %q, %v", d, err)
+	}
+	if d, err := f.Difference(of("3", "s")); !strings.Contains(d, "a run of the application came between") || err != nil {
+		t.Errorf("file of another: %q, %v", d, err)
+	}
+}

@@ -66,6 +66,8 @@ type stepView struct {
 	Action  engine.Action `json:"action,omitempty"` // strongest; "" when nothing is to be done
 	Notes   []engine.Note `json:"notes,omitempty"`
 	Changes []partChange  `json:"changes,omitempty"`
+	// Revision is that of its parts; a program only compares it.
+	Revision string `json:"revision,omitempty"`
 }
 
 type partChange struct {
@@ -113,6 +115,7 @@ func viewOf(p *engine.Plan) *view {
 			v.Steps = append(v.Steps, s)
 		}
 		s.Notes = append(s.Notes, n.Diff.Notes...)
+		s.Revision += n.Diff.Revision
 		for _, c := range n.Diff.Changes {
 			s.Changes = append(s.Changes, partChange{n.ID.Part(), c})
 		}
@@ -130,7 +133,11 @@ func viewOf(p *engine.Plan) *view {
 			v.Keep = append(v.Keep, viewOfOrphan(o))
 		} else {
 			v.Remove = append(v.Remove, viewOfOrphan(o))
-			v.Summary[string(engine.Remove)]++
+			action := engine.Remove
+			if o.Refused != "" {
+				action = engine.AdoptRefused
+			}
+			v.Summary[string(action)]++
 		}
 	}
 	return v
