@@ -67,12 +67,15 @@ type Terminal struct {
 type WindowSize struct{ Rows, Cols int }
 
 // An Audit is one line of the node's audit log (JSON lines, root only). The Host
-// adds the exit status.
+// adds the exit status, and whether the command read anything.
 type Audit struct {
 	Time time.Time `json:"time"`
 	App  string    `json:"app"`
 	Step StepID    `json:"step,omitempty"`
 	Argv []string  `json:"argv"` // secrets masked
+	// Stdin tells that the command had a standard input, which no log holds. A Host
+	// sets it from Cmd.Stdin.
+	Stdin bool `json:"stdin,omitempty"`
 }
 
 // AuditLog is where a node keeps the audit log.

@@ -31,8 +31,8 @@ and how it ended. The node keeps the log (` + engine.AuditLog + `); secrets are
 masked in it.
 
 With --sh the commands are printed as a script that can be read and run again. A
-line that lacks something, since a secret was masked or a file was written whose
-content no log holds, ends the script and says so.`,
+line that lacks something, since a secret was masked, or a command read what no log
+holds, or a file was written, ends the script and says so.`,
 		Example: `  tg audit immich --since 2h
   tg audit immich --sh >immich.sh`,
 		Args:              exactly("APP"),
@@ -127,6 +127,10 @@ func (s *session) auditScript(lines []record.Audited) {
 		s.printf("# %s %s, exit status %d\n", l.Time.Format(time.RFC3339), strings.Join(strings.Fields(string(l.Step)), " "), l.Exit)
 		if l.Argv[0] == wrote {
 			s.printf("%s\n", ui.NoReplay(strings.Join(l.Argv[1:], ", ")+": this file was written, and no log holds what"))
+			continue
+		}
+		if l.Stdin {
+			s.printf("%s\n", ui.NoReplay(ui.OneLine(l.Argv)+": this read its standard input, and no log holds what"))
 			continue
 		}
 		s.printf("%s\n", ui.Replay(l.Argv))

@@ -28,6 +28,13 @@ func audit(t *testing.T, s suite) {
 	} else if exit.Argv[2] != tag {
 		t.Errorf("error shows %q, want the masked argv", exit.Argv)
 	}
+	reads := note("cat", tag)
+	if _, err := s.Run(t.Context(), engine.Cmd{Argv: []string{"cat"}, Stdin: strings.NewReader("x"), Audit: reads}); err != nil {
+		t.Error(err)
+	}
+	if reads.Stdin {
+		t.Error("the Audit that was handed in was changed")
+	}
 	if err := s.WriteFile(t.Context(), engine.File{Name: dir + "/f", Data: []byte("x"), Audit: note("write", tag)}); err != nil {
 		t.Error(err)
 	}
@@ -39,6 +46,7 @@ func audit(t *testing.T, s suite) {
 		Time      time.Time
 		App, Step string
 		Argv      []string
+		Stdin     bool
 		Exit      int
 	}
 	var got []line
@@ -53,8 +61,9 @@ func audit(t *testing.T, s suite) {
 		got = append(got, one)
 	}
 	want := []line{
-		{at, "shop", "pct_create/db", []string{"sh", "it's\n***", tag}, 7},
-		{at, "shop", "pct_create/db", []string{"write", tag}, 0},
+		{at, "shop", "pct_create/db", []string{"sh", "it's\n***", tag}, false, 7},
+		{at, "shop", "pct_create/db", []string{"cat", tag}, true, 0},
+		{at, "shop", "pct_create/db", []string{"write", tag}, false, 0},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("audit log (-want +got):\n%s", diff)

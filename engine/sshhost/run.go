@@ -16,6 +16,10 @@ func (h *Host) Run(ctx context.Context, c engine.Cmd) (engine.Result, error) {
 	if err != nil {
 		return engine.Result{}, err
 	}
+	if c.Audit != nil && c.Stdin != nil {
+		a := *c.Audit
+		a.Stdin, c.Audit = true, &a
+	}
 	if c.Terminal != nil {
 		return h.runTerminal(ctx, c, words)
 	}

@@ -100,7 +100,7 @@ func TestATerminalOfThisMachineIsPassedOnAndAudited(t *testing.T) {
 		t.Errorf("status %d, %v, shown %q", res.Exit, err, shown.String())
 	}
 	line, err := os.ReadFile(log)
-	if err != nil || !strings.Contains(string(line), `"app":"app","argv":["sh"],"exit":7}`) {
+	if err != nil || !strings.Contains(string(line), `"app":"app","argv":["sh"],"stdin":true,"exit":7}`) {
 		t.Errorf("logged %q, %v", line, err)
 	}
 }

@@ -46,3 +46,14 @@ func TestALineThatLacksSomethingFails(t *testing.T) {
 		}
 	}
 }
+
+func TestNoReplayEndsAScript(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("no bash")
+	}
+	out, err := exec.Command(bash, "-c", NoReplay(OneLine([]string{"tee", "it's", "a } \"b\" `id`", "\x1b"}))+"\necho on").Output()
+	if err == nil || len(out) != 0 {
+		t.Errorf("printed %q, %v; wanted an end", out, err)
+	}
+}
