@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -99,10 +100,12 @@ func TestUnpack(t *testing.T) {
 		{"a file through a link", []string{"d/", "d/e/", "d/l -> e", "d/l/f"}, "old t/ t/e/ t/l -> e", 0, "no directory"},
 		{"a file in place of a link that was made", []string{"d/", "d/f", "d/l -> f", "d/l"}, "old t/ t/f t/l -> f", 0, "twice"},
 		{"a directory in place of a link", []string{"d/", "d/f", "d/l -> f", "d/l/"}, "old t/ t/f t/l -> f", 0, "file exists"},
-		{"the target is a link", []string{"d -> old", "d/x"}, "old", 1, "below no directory"},
+		{"the target is a link", []string{"d -> old", "d/x"}, "old", 0, `"d" is a link to "old"`},
+		{"the target is a device", []string{"! d"}, "old", 0, `"d" is neither a file nor a directory`},
 		{"the target twice", []string{"d/", "d"}, "old t/", 0, "twice"},
 		{"another name of a file outside", []string{"d/", "d/g => old"}, "old t/", 0, "which it does not have"},
 		{"another name of a link", []string{"d/", "d/l -> /etc/passwd", "d/g => d/l"}, "old t/", 1, "which it does not have"},
+		{"another name of a link that stays inside", []string{"d/", "d/e/", "d/e/l -> ../f", "d/g => d/e/l"}, "old t/ t/e/ t/e/l -> ../f", 0, "which is no file"},
 		{"a device", []string{"d/", "! d/null"}, "old t/", 1, ""},
 		{"nothing", nil, "old", 0, "empty"},
 	} {
@@ -157,6 +160,46 @@ func TestWhatIsThereIsReplacedOnlyIfAsked(t *testing.T) {
 	}
 }
 
+func TestWhatIsReplacedStaysUntilTheNewIsWhole(t *testing.T) {
+	whole := tarOf(t, "d").Bytes()
+	dir := t.TempDir()
+	target := filepath.Join(dir, "t")
+	if err := os.WriteFile(target, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unpack(bytes.NewReader(whole[:512]), "d", Target{Name: target, Force: true}); err == nil {
+		t.Error("wanted an error")
+	}
+	if data, err := os.ReadFile(target); err != nil || string(data) != "mine" {
+		t.Errorf("what was there is %q, %v", data, err)
+	}
+	if got := tree(t, dir); got != "t" {
+		t.Errorf("left %q", got)
+	}
+}
+
+func TestADirectoryKeepsItsMode(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, name := range []string{"d/", "d/e/"} {
+		if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o500}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	target := filepath.Join(t.TempDir(), "t")
+	if _, err := Unpack(&b, "d", Target{Name: target}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{target, filepath.Join(target, "e")} {
+		if fi, err := os.Stat(name); err != nil || fi.Mode().Perm() != 0o700 {
+			t.Errorf("%s is %v, %v; wanted 0700: its own mode, and what tg needs", name, fi, err)
+		}
+	}
+}
+
 func TestAFileThatIsCutOffGoes(t *testing.T) {
 	whole := tarOf(t, "d/", "d/f").Bytes()
 	dir := t.TempDir()
@@ -198,7 +241,7 @@ func TestPackIsUnpackedAsItWas(t *testing.T) {
 }
 
 func FuzzUnpack(f *testing.F) {
-	for _, members := range [][]string{{"d/", "d/f"}, {"d/", "d/l -> ../x", "d/l/f"}, {"d"}} {
+	for _, members := range [][]string{{"d/", "d/f"}, {"d/", "d/l -> ../x", "d/l/f"}, {"d"}, {"d/", "d/e/", "d/e/l -> ../f", "d/g => d/e/l"}, {"d/", "d/f", "d/g => d/f"}} {
 		f.Add(tarOf(&testing.T{}, members...).Bytes())
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -216,5 +259,31 @@ func FuzzUnpack(f *testing.F) {
 				t.Errorf("%q lies beside the target", e.Name())
 			}
 		}
+		if data, err := os.ReadFile(filepath.Join(dir, "old")); err != nil || string(data) != "mine" {
+			t.Errorf("what was there is %q, %v", data, err)
+		}
+		leadsOut(t, filepath.Join(dir, "t"))
 	})
+}
+
+// leadsOut fails for every link below top that leads elsewhere, be it by the name of
+// something that is not there.
+func leadsOut(t *testing.T, top string) {
+	err := filepath.WalkDir(top, func(at string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type()&fs.ModeSymlink == 0 {
+			return err
+		}
+		to, err := os.Readlink(at)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(top, filepath.Join(filepath.Dir(at), to))
+		if filepath.IsAbs(to) || err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+			t.Errorf("link %q leads out, to %q", at, to)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
 }

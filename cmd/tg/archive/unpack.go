@@ -2,6 +2,7 @@ package archive
 
 import (
 	"archive/tar"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +20,7 @@ import (
 type Target struct {
 	// Name is the file or directory that is made.
 	Name string
-	// Force lets a file take the place of one that is there.
+	// Force lets a file take the place of one that is there, once it is whole.
 	Force bool
 }
 
@@ -55,7 +56,11 @@ func Content(r io.Reader, w io.Writer) (Summary, error) {
 	if err != nil {
 		return Summary{}, fmt.Errorf("read the archive: %w", err)
 	}
-	if h.Typeflag != tar.TypeReg {
+	switch h.Typeflag {
+	case tar.TypeReg:
+	case tar.TypeSymlink:
+		return Summary{}, notCopied(h)
+	default:
 		return Summary{}, fmt.Errorf("%q is no file; only a file goes to standard output", path.Clean(h.Name))
 	}
 	n, err := io.Copy(w, in)
@@ -112,7 +117,7 @@ func (u *unpacker) top(h *tar.Header) error {
 	base := filepath.Base(u.target.Name)
 	switch h.Typeflag {
 	case tar.TypeDir:
-		if err := dir.Mkdir(base, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := dir.Mkdir(base, fs.FileMode(h.Mode).Perm()|0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		u.root, err = os.OpenRoot(u.target.Name)
@@ -120,8 +125,16 @@ func (u *unpacker) top(h *tar.Header) error {
 	case tar.TypeReg:
 		return u.file(dir, base, h)
 	}
-	u.leaveOut(h)
-	return nil
+	return notCopied(h)
+}
+
+// notCopied says why an archive that was asked for one thing has nothing to copy.
+func notCopied(h *tar.Header) error {
+	name := path.Clean(h.Name)
+	if h.Typeflag != tar.TypeSymlink {
+		return fmt.Errorf("%q is neither a file nor a directory", name)
+	}
+	return engine.WithHint(fmt.Errorf("%q is a link to %q", name, h.Linkname), "copy what it leads to")
 }
 
 // below makes what lies in a directory that is copied.
@@ -149,10 +162,8 @@ func (u *unpacker) below(h *tar.Header, rel string) error {
 			u.leaveOut(h)
 			return nil
 		}
-		if err := u.clear(u.root, rel); err != nil {
-			return err
-		}
-		if err := u.root.Symlink(filepath.FromSlash(h.Linkname), rel); err != nil {
+		err := u.put(u.root, rel, func(at string) error { return u.root.Symlink(filepath.FromSlash(h.Linkname), at) })
+		if err != nil {
 			return err
 		}
 	case tar.TypeLink:
@@ -201,16 +212,17 @@ func staysInside(rel, target string) bool {
 	return up <= strings.Count(rel, "/")
 }
 
-// hardLink makes a second name of a file that this run has made.
+// hardLink makes a second name of a file that this run has made; of a link it would
+// lead elsewhere.
 func (u *unpacker) hardLink(h *tar.Header, rel string) error {
 	of, ok := strings.CutPrefix(path.Clean(h.Linkname), u.name+"/")
 	if !ok || !u.made[of] {
 		return fmt.Errorf("the archive holds %q as another name of %q, which it does not have", h.Name, h.Linkname)
 	}
-	if err := u.clear(u.root, rel); err != nil {
-		return err
+	if fi, err := u.root.Lstat(of); err != nil || !fi.Mode().IsRegular() {
+		return errors.Join(fmt.Errorf("the archive holds %q as another name of %q, which is no file", h.Name, h.Linkname), err)
 	}
-	if err := u.root.Link(of, rel); err != nil {
+	if err := u.put(u.root, rel, func(at string) error { return u.root.Link(of, at) }); err != nil {
 		return err
 	}
 	u.made[rel] = true
@@ -219,42 +231,61 @@ func (u *unpacker) hardLink(h *tar.Header, rel string) error {
 
 // file makes a file; one that is cut off goes.
 func (u *unpacker) file(root *os.Root, name string, h *tar.Header) error {
-	if err := u.clear(root, name); err != nil {
-		return err
-	}
-	f, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fs.FileMode(h.Mode).Perm())
+	return u.put(root, name, func(at string) error {
+		f, err := root.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fs.FileMode(h.Mode).Perm())
+		if err != nil {
+			return err
+		}
+		n, err := io.Copy(f, u.in)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return errors.Join(fmt.Errorf("write %q: %w", name, err), root.Remove(at))
+		}
+		u.sum.Files, u.sum.Bytes = u.sum.Files+1, u.sum.Bytes+n
+		if when := h.ModTime; !when.IsZero() {
+			return root.Chtimes(at, time.Time{}, when)
+		}
+		return nil
+	})
+}
+
+// put lets create make name, or what takes its place once it is whole: until then it
+// has a name beside it.
+func (u *unpacker) put(root *os.Root, name string, create func(at string) error) error {
+	there, err := u.replaces(root, name)
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(f, u.in)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(fmt.Errorf("write %q: %w", name, err), root.Remove(name))
+	if !there {
+		return create(name)
 	}
-	u.sum.Files, u.sum.Bytes = u.sum.Files+1, u.sum.Bytes+n
-	if when := h.ModTime; !when.IsZero() {
-		return root.Chtimes(name, time.Time{}, when)
+	at := path.Join(path.Dir(name), ".tg-"+rand.Text())
+	if err := create(at); err != nil {
+		return err
+	}
+	if err := root.Rename(at, name); err != nil {
+		return errors.Join(err, root.Remove(at))
 	}
 	return nil
 }
 
-// clear makes room for a file or a link: nothing may be there, unless it may be
-// replaced. A directory never is.
-func (u *unpacker) clear(root *os.Root, name string) error {
+// replaces reports whether a file or a link takes the place of what is there, which
+// is an error unless it may. A directory never is replaced.
+func (u *unpacker) replaces(root *os.Root, name string) (bool, error) {
 	fi, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	shown := filepath.Join(root.Name(), name)
 	switch {
 	case fi.IsDir():
-		return fmt.Errorf("%q is a directory; it is not replaced by a file", shown)
+		return false, fmt.Errorf("%q is a directory; it is not replaced by a file", shown)
 	case !u.target.Force:
-		return engine.WithHint(fmt.Errorf("%q is there already", shown), "to replace it, add --force")
+		return false, engine.WithHint(fmt.Errorf("%q is there already", shown), "to replace it, add --force")
 	}
-	return root.Remove(name)
+	return true, nil
 }
 
 func (u *unpacker) leaveOut(h *tar.Header) {
