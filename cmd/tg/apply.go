@@ -209,7 +209,8 @@ func forget(ctx context.Context, host engine.Host, p *engine.Plan) error {
 	if err != nil {
 		return err
 	}
-	_, err = host.Run(ctx, engine.Cmd{Argv: []string{"rmdir", "--", path.Dir(file)}})
+	remove = []string{"rmdir", "--", path.Dir(file)}
+	_, err = host.Run(ctx, engine.Cmd{Argv: remove, Audit: &engine.Audit{Time: time.Now().UTC(), App: p.App.Name, Argv: remove}})
 	var exit *engine.ExitError
 	if errors.As(err, &exit) {
 		return nil // not empty, or not there
