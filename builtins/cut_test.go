@@ -40,7 +40,12 @@ func openBenchOn(t *testing.T, o lab.Options, choices engine.Choices) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
+	t.Cleanup(func() {
+		labtest.Unused(t, l)
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	e := l.Endpoint()
 	h, err := sshhost.DialEndpoint(t.Context(), sshhost.Endpoint{Addr: e.Addr, User: e.User, HostKey: e.HostKey, KeyFile: e.ClientKey, Name: "lab"}, sshhost.Options{})
 	if err != nil {

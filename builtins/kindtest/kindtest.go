@@ -110,6 +110,7 @@ func (s suite) open(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		labtest.Unused(t, l)
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}

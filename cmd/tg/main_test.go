@@ -15,13 +15,20 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tengil/tengil/engine/lab"
+	"github.com/tengil/tengil/engine/lab/labtest"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected files in the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tg": main})
+	testscript.Main(checked{m}, map[string]func(){"tg": main})
 }
+
+// A checked is the tests of the package, which must not leave anything.
+type checked struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (c checked) Run() int { return labtest.Main(c.M) }
 
 // TestScripts are the specification of the command line. Each script has a lab of
 // its own, which is opened for each command and keeps its state between them.
