@@ -25,6 +25,9 @@ import (
 // container that the next one finds, not a running one that lies about its config.
 type configure struct{ *container }
 
+// Patience implements engine.Patient: the deadline counts on downTime.
+func (c configure) Patience() time.Duration { return downTimeOf(c.startup) - downTime }
+
 // Diff implements engine.Spec. The output "restart" names what makes a restart
 // necessary, "" if nothing does.
 func (c configure) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
@@ -113,7 +116,7 @@ func (c configure) Apply(ctx context.Context, w engine.Work) (engine.Outputs, er
 	changed := want.changed()
 	reason := restartReason(changed)
 	if reason != "" && w.Now.(*found).knows(vmid) {
-		if err := c.stop(ctx, w, vmid); err != nil {
+		if err := c.stop(ctx, w, vmid, conf); err != nil {
 			return nil, err
 		}
 	}
@@ -169,12 +172,12 @@ func (f *found) knows(vmid int) bool {
 
 // stop shuts the container down if it runs. Its mark goes first: what is stopped
 // is not ready.
-func (c *container) stop(ctx context.Context, w engine.Work, vmid int) error {
+func (c *container) stop(ctx context.Context, w engine.Work, vmid int, conf *pve.Config) error {
 	if err := c.unmark(ctx, w.Host); err != nil {
 		return err
 	}
 	w.Report(fmt.Sprintf("shutting CT %d down", vmid), 0, 0)
-	return shutdown(ctx, w.Host, vmid)
+	return shutdown(ctx, w.Host, vmid, conf)
 }
 
 func (c *container) unmark(ctx context.Context, h engine.Host) error {
@@ -182,12 +185,29 @@ func (c *container) unmark(ctx context.Context, h engine.Host) error {
 	return err
 }
 
-// shutdown ends a container: the application gets its stop signal and 60 s, then
-// it is killed. One that does not run is fine.
-func shutdown(ctx context.Context, h engine.Host, vmid int) error {
+// downTime is how long an application is given at least to end.
+const downTime = time.Minute
+
+// downTimeOf is what a start order gives an application to end.
+func downTimeOf(s pve.Startup) time.Duration {
+	if s.Down == nil {
+		return downTime
+	}
+	return max(downTime, time.Duration(*s.Down)*time.Second)
+}
+
+// shutdown ends a container: the application gets its stop signal and as long as the
+// start order in conf gives it, 60 s at least, then it is killed. One that does not
+// run is fine.
+func shutdown(ctx context.Context, h engine.Host, vmid int, conf *pve.Config) error {
+	order, err := pve.ParseStartup(conf.Get("startup"))
+	if err != nil {
+		order = pve.Startup{} // somebody else's; Proxmox does not heed it either
+	}
+	seconds := strconv.Itoa(int(downTimeOf(order) / time.Second))
 	var res engine.Result
-	err := Unmounted(ctx, h, vmid, func() (err error) {
-		res, err = h.Run(ctx, engine.Cmd{Argv: []string{"pct", "shutdown", strconv.Itoa(vmid), "--timeout", "60", "--forceStop", "1"}})
+	err = Unmounted(ctx, h, vmid, func() (err error) {
+		res, err = h.Run(ctx, engine.Cmd{Argv: []string{"pct", "shutdown", strconv.Itoa(vmid), "--timeout", seconds, "--forceStop", "1"}})
 		return pve.Explain(err)
 	})
 	if errors.Is(err, pve.ErrNotRunning) {

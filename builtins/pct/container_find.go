@@ -157,7 +157,7 @@ func removeContainer(ctx context.Context, h engine.Host, app string, vmid int, r
 	if err != nil {
 		return err
 	}
-	if err := shutdown(ctx, h, vmid); err != nil {
+	if err := shutdown(ctx, h, vmid, conf); err != nil {
 		return err
 	}
 	// A stop applies what was pending, which may be one more volume.

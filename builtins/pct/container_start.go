@@ -21,6 +21,9 @@ import (
 // it replaces, and tells the other containers of the app where it is.
 type start struct{ *container }
 
+// Patience implements engine.Patient: the container that is replaced stops first.
+func (c start) Patience() time.Duration { return downTimeOf(c.startup) - downTime }
+
 // Diff implements engine.Spec. The output "started" is "1" when the container is
 // started by this run. Without a start there may still be a name to publish.
 func (c start) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
@@ -104,7 +107,7 @@ func (c start) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error)
 	for _, g := range f.guests {
 		if g.VMID != vmid && g.Running {
 			w.Report(fmt.Sprintf("shutting CT %d down", g.VMID), 0, 0)
-			if err := shutdown(ctx, w.Host, g.VMID); err != nil {
+			if err := shutdown(ctx, w.Host, g.VMID, g.Config); err != nil {
 				return nil, err
 			}
 		}

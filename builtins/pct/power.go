@@ -122,11 +122,15 @@ func powered(guests *Guests, node, app string, rec record.Record) (map[string]*p
 			timeout = readyTimeout
 		}
 		current := guests.Current(node, app, g.ID.Name)
+		startup, err := pve.ParseStartup(current.Config.Get("startup"))
+		if err != nil {
+			startup = pve.Startup{}
+		}
 		all[g.ID.Name] = &power{
 			container: &container{
 				id: engine.StepID("pct_create/" + g.ID.Name), app: app, name: g.ID.Name, facts: &engine.Facts{Node: node},
 				hostname: current.Config.Get("hostname"), searchdomain: current.Config.Get("searchdomain"),
-				net: current.net0(), probe: check, timeout: timeout,
+				net: current.net0(), probe: check, timeout: timeout, startup: startup,
 			},
 			source: rec.Source, unfinished: rec.Unfinished, needs: how.Needs, roll: names,
 		}

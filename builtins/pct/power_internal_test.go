@@ -1,6 +1,8 @@
 package pct
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -103,5 +105,37 @@ func TestAStartWaitsAsLongAsTheApplicationMayTake(t *testing.T) {
 	}
 	if got := patience["pct_create/a#ready"]; got != 40*time.Minute {
 		t.Errorf("patience of a is %s, of all %v", got, patience)
+	}
+}
+
+// A program is a host that keeps what it ran.
+type program struct {
+	engine.Host
+	ran []string
+}
+
+func (p *program) Run(_ context.Context, c engine.Cmd) (engine.Result, error) {
+	p.ran = append(p.ran, strings.Join(c.Argv, " "))
+	return engine.Result{}, nil
+}
+
+func TestAnApplicationHasAsLongToEndAsTheNodeGivesIt(t *testing.T) {
+	for startup, want := range map[string]time.Duration{"": time.Minute, "order=1,down=5": time.Minute, "order=1,down=900": 15 * time.Minute} {
+		all := poweredOf(t, record.Record{Containers: map[string]record.Container{"a": {}}}, map[string]string{"a": startup})
+		for _, n := range (Switch{Turn: TurnOff, Name: "a"}).nodes(all) {
+			if p, ok := n.Spec.(engine.Patient); !ok || p.Patience() != want-time.Minute {
+				t.Errorf("%q: %s is not given %s more", startup, n.ID, want-time.Minute)
+			}
+		}
+		conf := pve.NewConfig()
+		conf.Options["startup"] = startup
+		h := &program{}
+		if err := shutdown(t.Context(), h, 100, conf); err != nil {
+			t.Fatal(err)
+		}
+		told := fmt.Sprintf("pct shutdown 100 --timeout %d --forceStop 1", int(want.Seconds()))
+		if !slices.Contains(h.ran, told) {
+			t.Errorf("%q: ran %q, want %q", startup, h.ran, told)
+		}
 	}
 }

@@ -16,6 +16,9 @@ type stopping struct {
 	turn Turn
 }
 
+// Patience implements engine.Patient: the deadline counts on downTime.
+func (p stopping) Patience() time.Duration { return downTimeOf(p.startup) - downTime }
+
 // Diff implements engine.Spec. The output "stopped" is "1" when it is this run
 // that stops the container.
 func (p stopping) Diff(now engine.State, _ engine.Inputs) (engine.Diff, error) {
@@ -39,7 +42,7 @@ func (p stopping) Diff(now engine.State, _ engine.Inputs) (engine.Diff, error) {
 func (p stopping) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error) {
 	for _, g := range w.Now.(*found).guests {
 		if g.Running {
-			if err := p.stop(ctx, w, g.VMID); err != nil {
+			if err := p.stop(ctx, w, g.VMID, g.Config); err != nil {
 				return nil, err
 			}
 		}
