@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/tengil/tengil/builtins/oci"
@@ -62,7 +61,7 @@ func spaceAsk(f *engine.Facts, name string) []engine.Ask {
 	case s.Type == "zfspool":
 		return []engine.Ask{zfs.ListAsk()}
 	case s.Path != "":
-		return []engine.Ask{engine.AskRun("stat", "-f", "-c", "%a %S", s.Path)}
+		return pve.SpaceAsks([]string{s.Path})
 	}
 	return nil
 }
@@ -80,21 +79,12 @@ func free(a *engine.Answers, f *engine.Facts, name string) (n engine.Size, ok bo
 		n, err := pve.ParseSize(all[s.Pool]["available"])
 		return n, err == nil, err
 	case s.Path != "":
-		ans := a.Get(spaceAsk(f, name)[0])
+		n, err := pve.FreeSpace(a, s.Path)
 		var exit *engine.ExitError
-		if errors.As(ans.Err, &exit) {
+		if errors.As(err, &exit) {
 			return 0, false, nil // nobody was asked, or the directory is yet to be made
 		}
-		if ans.Err != nil {
-			return 0, false, ans.Err
-		}
-		words := strings.Fields(string(ans.Result.Stdout))
-		if len(words) != 2 {
-			return 0, false, fmt.Errorf("stat -f %s: wanted blocks and their size, got %q", s.Path, ans.Result.Stdout)
-		}
-		blocks, err1 := strconv.ParseInt(words[0], 10, 64)
-		size, err2 := strconv.ParseInt(words[1], 10, 64)
-		return engine.Size(blocks * size), err1 == nil && err2 == nil, errors.Join(err1, err2)
+		return n, err == nil, err
 	}
 	return 0, false, nil
 }
