@@ -1,6 +1,7 @@
 package builtins_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -152,8 +153,42 @@ func TestAnImageThatIsNowhereBlamesTheRegistry(t *testing.T) {
 	t.Parallel()
 	b := openBench(t)
 	_, err := b.mirrorPlan(ownImage)
-	if err == nil || !strings.Contains(err.Error(), "the registry has no "+ownImage) && !strings.Contains(err.Error(), "docker.io") {
-		t.Errorf("got %v", err)
+	if err == nil {
+		t.Fatal("there is a plan")
+	}
+	said := strings.ReplaceAll(err.Error()+"\n"+engine.HintOf(err), "oci_pull/"+ownImage, "the step")
+	if !strings.Contains(said, "the registry has no "+ownImage) || strings.Contains(said, "mirror.lan") {
+		t.Errorf("got %s", said)
+	}
+}
+
+// silent makes skopeo inspect of a registry run into the time
+// that it is given.
+func (b *bench) silent(registry string) {
+	b.lab.Fault(lab.Fault{
+		Match: func(argv []string) bool {
+			return len(argv) > 5 && argv[1] == "inspect" && strings.HasPrefix(argv[3], "docker://"+registry) && slices.Equal(argv[4:], []string{"--command-timeout", "60s"})
+		},
+		Times: 100, When: lab.Before, Do: lab.Fail,
+		Stderr: `time="2026-01-01T00:00:00Z" level=fatal msg="Error parsing image name: pinging container registry ` + registry + `: Get \"https://` + registry + `/v2/\": context deadline exceeded"` + "\n",
+	})
+}
+
+func TestARegistryThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := openBench(t)
+	ownImages(t, b.lab)
+	b.silent("mirror.lan:5000")
+	p, err := b.mirrorPlan(ownImage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Rounds != 3 {
+		t.Errorf("the mirror answered: the plan took %d round trips", p.Rounds)
+	}
+	b.silent("docker.io")
+	if _, err := b.mirrorPlan(ownImage); !errors.Is(err, pve.ErrRegistry) || !errors.Is(err, engine.ErrTransient) {
+		t.Errorf("neither answers: error %v", err)
 	}
 }
 

@@ -70,6 +70,10 @@ func (p pull) inspectAsk(what string, at Reference) engine.Ask {
 	return engine.AskRun(p.inspect(what, at.source())...)
 }
 
+// answerTime is how long a registry may take to answer. One that accepts a connection
+// and says nothing must not hold up a plan, nor the registry behind a mirror.
+const answerTime = "60s"
+
 // inspect returns the command that prints a manifest (--raw) or config
 // (--config) of a source. A manifest comes byte for byte, so that its digest can
 // be computed.
@@ -78,7 +82,7 @@ func (p pull) inspect(what, source string) []string {
 	if p.foreign && what != "--raw" {
 		argv = append(argv, "--override-arch", p.arch)
 	}
-	return append(argv, what, source)
+	return append(argv, what, source, "--command-timeout", answerTime)
 }
 
 func (p pull) Observe(a *engine.Answers) (engine.State, error) {
