@@ -337,10 +337,10 @@ func (c create) explain(err error, in engine.Inputs) error {
 	case errors.Is(err, pve.ErrVolumeFile):
 		return engine.WithHint(err, "the image declares a volume where it has a file; use another tag of the image, or have its maker mend it")
 	case errors.Is(err, pve.ErrUnpack) && !c.gates.LayerReplace:
-		return engine.WithHint(err, fmt.Sprintf("libpve-rs-perl %s cannot unpack a layer that puts a file where an older one has a directory, or the reverse; 0.11.4 can:\n    apt update && apt full-upgrade",
+		return engine.WithHint(err, fmt.Sprintf("libpve-rs-perl %s cannot unpack a layer that puts a file where an older one has a directory; 0.11.4 can:\n    apt update && apt full-upgrade",
 			c.facts.Packages["libpve-rs-perl"]))
 	case errors.Is(err, pve.ErrUnpack):
-		return engine.WithHint(err, fmt.Sprintf("an unprivileged container takes ids up to %d and no layer that leads out of its root or through an absolute link; use another image", bind.MaxID))
+		return engine.WithHint(err, fmt.Sprintf("an unprivileged container takes ids up to %d and no layer that leads out of its root, through an absolute link, or puts a directory where an older one has a file that it does not delete first; use another image", bind.MaxID))
 	}
 	return err
 }

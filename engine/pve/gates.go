@@ -15,7 +15,7 @@ type Gates struct {
 	DevShm          bool // tmpfs on /dev/shm for own entrypoints (6.1.10)
 	UnmanagedBroken bool // ostype unmanaged cannot be created or started (6.0.19 to 6.1.0)
 	InheritsAttrs   bool // mounts take owner and mode of the target directory unasked (6.0.19 to 6.1.1)
-	LayerReplace    bool // a layer may replace a path by one of another type (libpve-rs-perl 0.11.4)
+	LayerReplace    bool // a layer may replace a directory or a link by a file (libpve-rs-perl 0.11.4)
 }
 
 // The oldest packages that tengil works with: those of Proxmox VE 9.1.

@@ -27,7 +27,7 @@ func OldPackages(packages map[string]string) []OldPackage {
 		"containers of distributions that Proxmox VE does not know can be neither made nor started", true)
 	if have := packages["libpve-rs-perl"]; have != "" {
 		add(!g.LayerReplace, "libpve-rs-perl", have, "0.11.4",
-			"images in which a layer replaces a file by a directory, or the reverse, cannot be unpacked", true)
+			"images in which a layer replaces a directory or a link by a file cannot be unpacked", true)
 	}
 	add(!g.ImageUser, "pve-container", container, "6.1.0", "the user that an image names is not heeded: its program runs as root of the container", false)
 	add(g.InheritsAttrs, "pve-container", container, "6.1.2", "mounts take owner and mode of the directory in the image", false)
