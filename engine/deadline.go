@@ -32,6 +32,13 @@ func TimedOut(ctx context.Context) bool {
 	return ctx.Err() != nil && errors.As(context.Cause(ctx), &late)
 }
 
+// Lingering is a Spec whose Apply starts what may go on after it was ended, such as a
+// program inside a container: when its time is up it fails, and is not tried again.
+type Lingering interface {
+	Spec
+	Lingers()
+}
+
 // Patient is a Spec whose Apply waits on purpose: its Patience is added to the time
 // that work of its class is given.
 type Patient interface {

@@ -60,6 +60,10 @@ func (e execSpec) createsAsk() engine.Ask {
 	return engine.AskRun("stat", "-c", "%F", e.command.Creates)
 }
 
+// Lingers implements engine.Lingering: a guard does not tell of a command that is
+// still at work.
+func (execSpec) Lingers() {}
+
 // Patience implements engine.Patient.
 func (e execSpec) Patience() time.Duration { return e.command.Timeout }
 

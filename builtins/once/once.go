@@ -38,7 +38,7 @@ func Params(where string, position int) []engine.Param {
 		{Name: "stdin", Type: engine.TypeText,
 			Doc: "What the command reads on standard input; it may hold secrets and is not logged.", Example: `password`},
 		{Name: "timeout", Type: engine.TypeDuration, Default: `"1h"`,
-			Doc: "How long it may take; then it is ended, and tried once more unless its guard says that it is done.", Example: `"10m"`},
+			Doc: "How long it may take; then it is ended and the step fails; the next run tries it again unless its guard says that it is done.", Example: `"10m"`},
 		{Name: "name", Type: engine.TypeString,
 			Doc: "Tells several commands of a recipe apart; by default the program's name.", Example: `"create-admin"`},
 	}

@@ -66,6 +66,10 @@ func newExec(c engine.Call) (*engine.Made, error) {
 	}}}, nil
 }
 
+// Lingers implements engine.Lingering: a guard does not tell of a command that is
+// still at work.
+func (execSpec) Lingers() {}
+
 // Patience implements engine.Patient.
 func (e execSpec) Patience() time.Duration { return e.command.Timeout }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // lateTries is how often work is tried that does not end in time. Every Apply may be
-// run again after any failure, and what hung once may have hung by chance.
+// run again after any failure, and what hung once may have hung by chance; but see engine.Lingering.
 const lateTries = 2
 
 // defaultDeadlines are documented at Options.

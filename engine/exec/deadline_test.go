@@ -83,6 +83,24 @@ func TestPatienceComesOnTop(t *testing.T) {
 	})
 }
 
+// A lingering Spec starts what may outlive it.
+type lingering struct{ work }
+
+func (lingering) Lingers() {}
+
+func TestWhatMayLingerIsNotTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := planOf(t, nodeSpec{id: "k/a", apply: runs("pct", "exec")})
+		p.Nodes[0].Spec = lingering{p.Nodes[0].Spec.(work)}
+		h := &stuck{times: 2}
+		_, err := exec.Run(t.Context(), p, h, exec.Options{})
+		var late *engine.TimeoutError
+		if !errors.As(err, &late) || h.times != 1 {
+			t.Errorf("ran %d times, error %v", 2-h.times, err)
+		}
+	})
+}
+
 func TestARemovalThatDoesNotEndIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := planOf(t)

@@ -36,7 +36,7 @@ func (w worker) work(ctx context.Context) {
 		var timeout *engine.TimeoutError
 		if errors.As(err, &timeout) {
 			late++
-			again = late < lateTries
+			again = late < lateTries && !w.lingers()
 		}
 		if err != nil && !again {
 			err = backoff.Permanent(err)
@@ -51,6 +51,15 @@ func (w worker) work(ctx context.Context) {
 		err = permanent.Err
 	}
 	w.report(report{outputs: out, err: err})
+}
+
+// lingers reports whether what the work started may still be at it after its time.
+func (w worker) lingers() bool {
+	if w.job.node == nil {
+		return false
+	}
+	_, ok := w.job.node.Spec.(engine.Lingering)
+	return ok
 }
 
 func (w worker) report(r report) {
