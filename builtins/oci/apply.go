@@ -147,7 +147,11 @@ func (p pull) obtain(ctx context.Context, w engine.Work, old facts, img *image, 
 	if err := act.Do(ctx, w.Host, "mv", partial, archive); err != nil {
 		return 0, err
 	}
-	return sizeOf(ctx, w.Host, archive)
+	size, err := sizeOf(ctx, w.Host, archive)
+	if err == nil && size < 0 {
+		err = fmt.Errorf("%s is not there, right after it was renamed", archive)
+	}
+	return size, err
 }
 
 // archivePath asks the storage where the archive lies; the file need not exist.
