@@ -27,13 +27,13 @@ demo: build ## deploy Immich on the lab node: no Proxmox, no root, no network ne
 	./tg run --host lab --yes immich
 
 test: ## all tests
-	$(GO) test -parallel 8 -timeout 15m ./...
+	$(GO) test -parallel 8 -timeout 30m ./...
 
 exhaust: ## faults at every command of every case, on every release; takes a while
-	EXHAUSTIVE=1 $(GO) test -parallel 8 -timeout 60m ./builtins ./recipes ./cmd/tg
+	EXHAUSTIVE=1 $(GO) test -parallel 8 -timeout 120m ./builtins ./recipes ./cmd/tg
 
 race: ## all tests with the race detector (needs a C compiler), faults at fewer points
-	CGO_ENABLED=1 $(GO) test -race -short -parallel 8 -timeout 20m ./...
+	CGO_ENABLED=1 $(GO) test -race -short -parallel 8 -timeout 30m ./...
 
 check: ## what a change must pass: format, vet, staticcheck, race detector, tidy modules
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "not gofmt-clean:"; echo "$$out"; exit 1; } >&2

@@ -213,7 +213,7 @@ type sampler struct {
 }
 
 func newSampler() *sampler {
-	s := &sampler{one: 5, fine: true, seen: map[string]int{}}
+	s := &sampler{one: 10, fine: true, seen: map[string]int{}}
 	switch {
 	case os.Getenv("EXHAUSTIVE") == "1":
 		s.one = 1
