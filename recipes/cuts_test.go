@@ -87,7 +87,7 @@ func (s stage) cutEverywhere(t *testing.T, release string, total *tally) {
 						total.add("the same as another", 1)
 						continue
 					}
-					if !every.take(b.name+w.name, c.program()) {
+					if !every.take(b.name + w.name) {
 						continue
 					}
 					total.add(release+" "+s.name+": "+b.name, 1)
@@ -208,25 +208,18 @@ func (h hit) on(m *tg) lab.Fault {
 // the same.
 type sampler struct {
 	one  int
-	fine bool // each program is a sort of its own
 	seen map[string]int
 }
 
 func newSampler() *sampler {
-	s := &sampler{one: 10, fine: true, seen: map[string]int{}}
-	switch {
-	case os.Getenv("EXHAUSTIVE") == "1":
+	s := &sampler{one: 30, seen: map[string]int{}}
+	if os.Getenv("EXHAUSTIVE") == "1" {
 		s.one = 1
-	case testing.Short():
-		s.one, s.fine = 30, false
 	}
 	return s
 }
 
-func (s *sampler) take(sort, program string) bool {
-	if s.fine {
-		sort += program
-	}
+func (s *sampler) take(sort string) bool {
 	s.seen[sort]++
 	return (s.seen[sort]-1)%s.one == 0
 }
