@@ -7,7 +7,6 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -334,10 +333,8 @@ func lsTime(t time.Time) string {
 // directories are in it, except in pmxcfs.
 func (n *node) links(at string, fi fs.FileInfo) int {
 	if !fi.IsDir() {
-		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-			return int(st.Nlink)
-		}
-		return 1
+		_, names := identity(fi)
+		return names
 	}
 	count := 2
 	list, _ := n.readDir(at) // it is there
@@ -374,10 +371,8 @@ func (n *node) onZFS(at string) bool {
 }
 
 func inode(fi fs.FileInfo) string {
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return strconv.FormatUint(st.Ino, 10)
-	}
-	return "?"
+	number, _ := identity(fi)
+	return strconv.FormatUint(number, 10)
 }
 
 // readlinkProgram is readlink with -f, -e and -m, and realpath.

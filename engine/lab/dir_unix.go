@@ -4,7 +4,9 @@ package lab
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,4 +19,12 @@ func tryLock(f *os.File) (held bool, err error) {
 		return true, nil
 	}
 	return false, err
+}
+
+// identity returns the inode of a file and how many names it has.
+func identity(fi fs.FileInfo) (inode uint64, names int) {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Ino, int(st.Nlink)
+	}
+	return 0, 1
 }
