@@ -281,10 +281,10 @@ func (c partChange) line() string {
 	return line
 }
 
-// harmless returns text without anything but line ends that a terminal would obey.
+// harmless returns text without what misleads its reader, but line ends.
 func harmless(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && (r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069') {
+		if r != '\n' && engine.Misleads(r) {
 			return '·'
 		}
 		return r

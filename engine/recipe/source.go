@@ -53,23 +53,18 @@ func checkSource(file string, src []byte) error {
 }
 
 // misleads reports whether r lets a reader see something else than what is
-// evaluated: control characters, those that turn the direction of text, a byte
-// order mark.
-func misleads(r rune) bool {
-	switch {
-	case r == '\t' || r == '\n' || r == '\r':
-		return false
-	case r < ' ' || r >= 0x7f && r < 0xa0 || r == '\ufeff':
-		return true
-	}
-	return r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
-}
+// evaluated.
+func misleads(r rune) bool { return r != '\t' && r != '\n' && r != '\r' && engine.Misleads(r) }
 
+// escape is what a string holds in place of r.
 func escape(r rune) string {
-	if r < 0x100 {
+	switch {
+	case r < 0x80: // a byte above has no \x in Starlark
 		return fmt.Sprintf(`\x%02x`, r)
+	case r < 0x10000:
+		return fmt.Sprintf(`\u%04x`, r)
 	}
-	return fmt.Sprintf(`\u%04x`, r)
+	return fmt.Sprintf(`\U%08x`, r)
 }
 
 // invalidUTF8 returns where src is not UTF-8, or -1.

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/tengil/tengil/engine"
 )
 
 // A harmless writer lets nothing through that a terminal would obey but line
@@ -49,14 +51,6 @@ func clean(s string) string {
 	return b.String()
 }
 
-// obeyed reports whether a terminal would do something on r instead of showing
-// it: control characters, and those that turn the direction of text.
-func obeyed(r rune) bool {
-	switch {
-	case r == '\n' || r == '\t':
-		return false
-	case r < ' ' || r >= 0x7f && r < 0xa0:
-		return true
-	}
-	return r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
-}
+// obeyed reports whether a terminal would do something on r instead of showing it,
+// or show nothing.
+func obeyed(r rune) bool { return r != '\n' && r != '\t' && engine.Misleads(r) }

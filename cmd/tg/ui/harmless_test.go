@@ -12,7 +12,7 @@ func TestNothingThatATerminalObeysGetsThroughButColours(t *testing.T) {
 		"\x1b[31mred\x1b[0m":                    "\x1b[31mred\x1b[0m",
 		"a\x1b]0;title\ab":                      "a·]0;title·b",
 		"a\x1b[2Jb\rc":                          "a·[2Jb·c",
-		"a\u202eb\u2066c\u0085":                 "a·b·c·",
+		"a\u202eb\u2066c\u0085d\u200be":         "a·b·c·d·e",
 		"\x1b[" + strings.Repeat("1;", 9) + "m": "·[" + strings.Repeat("1;", 9) + "m",
 	} {
 		var b strings.Builder
