@@ -7,8 +7,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // memoryDir is a file system in the machine's memory, on Linux.
@@ -23,8 +21,7 @@ const enough = 1 << 30
 func TempDir(t testing.TB) string {
 	t.Helper()
 	tune()
-	var fs unix.Statfs_t
-	if err := unix.Statfs(memoryDir, &fs); err != nil || uint64(fs.Bavail)*uint64(fs.Bsize) < enough {
+	if !roomInMemory() {
 		return t.TempDir()
 	}
 	dir, err := os.MkdirTemp(memoryDir, "tg-lab-")
