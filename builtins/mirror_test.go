@@ -15,6 +15,7 @@ import (
 	"github.com/tengil/tengil/engine/plan"
 	"github.com/tengil/tengil/engine/pve"
 	"github.com/tengil/tengil/engine/recipe"
+	"github.com/tengil/tengil/engine/sshhost"
 )
 
 const (
@@ -55,6 +56,54 @@ func (b *bench) mirrorPlan(image string) (*engine.Plan, error) {
 		b.t.Fatal(err)
 	}
 	return plan.Build(b.t.Context(), r.Graph, b.host, facts, plan.Options{Kinds: builtins.Kinds()})
+}
+
+// A run with nothing to do costs at most three round trips (promise 9), one of
+// which reads the facts, also where a mirror does not have what is asked for anew.
+func TestPromise9NoOpIsCheapWhereTheMirrorLacksTheImage(t *testing.T) {
+	t.Parallel()
+	for name, where := range map[string]struct {
+		refs []string
+		want []string // what is asked, besides the facts
+	}{
+		"the mirror has it":   {[]string{ownImage, mirrored}, []string{"mirror.lan:5000/hub/library/own:1"}},
+		"the mirror lacks it": {[]string{ownImage}, []string{"mirror.lan:5000/hub/library/own:1", "docker.io/library/own:1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := openBench(t)
+			for _, ref := range where.refs {
+				b.add(ref, lab.ImageSpec{Cmd: []string{"/bin/sh"}, Base: "alpine"})
+			}
+			const always = ownImage + `", policy = "always`
+			p, err := b.mirrorPlan(always)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.run(p); err != nil {
+				t.Fatal(err)
+			}
+			trips, mark := b.host.(*sshhost.Host).RoundTrips(), len(b.lab.Log())
+			if p, err = b.mirrorPlan(always); err != nil {
+				t.Fatal(err)
+			}
+			if !p.Empty() {
+				t.Fatalf("not a no-op:\n%s", plan.Text(p))
+			}
+			if n := b.host.(*sshhost.Host).RoundTrips() - trips; n > 3 {
+				t.Errorf("%d round trips, want at most 3", n)
+			}
+			var asked []string
+			for _, e := range b.lab.Log()[mark:] {
+				if len(e.Argv) > 3 && e.Argv[1] == "inspect" && e.Argv[2] == "--raw" {
+					asked = append(asked, strings.TrimPrefix(e.Argv[3], "docker://"))
+				}
+			}
+			if !slices.Equal(asked, where.want) {
+				t.Errorf("asked %q, want %q", asked, where.want)
+			}
+		})
+	}
 }
 
 // copied returns the sources that skopeo copied from without failing.

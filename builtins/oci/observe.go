@@ -43,6 +43,11 @@ func (p pull) factsFile() string { return record.ImageFile(p.key) }
 func (p pull) Asks(known *engine.Answers) []engine.Ask {
 	asks := []engine.Ask{engine.AskFile(p.factsFile())}
 	if known == nil {
+		if p.always {
+			// Whatever the facts tell, somebody is asked: the first place at once, so
+			// that a second one does not cost a run that has nothing to do a round.
+			asks = append(asks, p.registryAsks(p.places()[0])...)
+		}
 		return asks
 	}
 	f, err := p.readFacts(known)
@@ -55,13 +60,17 @@ func (p pull) Asks(known *engine.Answers) []engine.Ask {
 		asks = append(asks, statAsk(f.Path))
 	}
 	for _, at := range p.places() {
-		asks = append(asks, p.inspectAsk("--raw", at), p.inspectAsk("--config", at))
+		asks = append(asks, p.registryAsks(at)...)
 		// The registry itself is asked only once its mirror did not know.
 		if _, err := p.registryAnswer(known, at); err == nil || !known.Has(p.inspectAsk("--raw", at)) {
 			break
 		}
 	}
 	return asks
+}
+
+func (p pull) registryAsks(at Reference) []engine.Ask {
+	return []engine.Ask{p.inspectAsk("--raw", at), p.inspectAsk("--config", at)}
 }
 
 func statAsk(name string) engine.Ask { return engine.AskRun("stat", "-c", "%s", name) }

@@ -1,5 +1,5 @@
-// Package plan compares a graph with a node: one batched observation, at most
-// two round trips however many steps there are, then a pure diff.
+// Package plan compares a graph with a node: one batched observation, two round
+// trips however many steps there are, at most three, then a pure diff.
 package plan
 
 import (
@@ -85,8 +85,8 @@ func Destroy(ctx context.Context, h engine.Host, kinds []engine.Kind, app string
 }
 
 // maxRounds is how often a node is asked: in the second round what only the first
-// answers could tell; in the third, which there hardly is, what a mirror of a
-// registry did not know.
+// answers could tell; in the third, to which a plan with nothing to do never comes,
+// for an image that is to be pulled and that the mirror of its registry did not know.
 const maxRounds = 3
 
 // Observe asks for what ask wants to know, until it wants no more.
