@@ -13,9 +13,6 @@ import (
 	"github.com/tengil/tengil/engine/record"
 )
 
-// fstabFile lists what is to be mounted (fstab(5)).
-const fstabFile = "/etc/fstab"
-
 // A dirState is what is there of a directory.
 type dirState struct {
 	nobody bool              // there was no node to ask
@@ -34,7 +31,7 @@ func marksAsk() engine.Ask { return engine.AskGlob(record.DirectoryGlob()) }
 
 // DataDirAsks are the questions whose answers CheckDataDir reads.
 func DataDirAsks(data string) []engine.Ask {
-	return []engine.Ask{dirAsk(data), linkAsk(data), mountAsk(data), engine.AskFile(fstabFile), engine.AskFile(pve.StorageCfgFile)}
+	return []engine.Ask{dirAsk(data), linkAsk(data), mountAsk(data), engine.AskFile(pve.FstabFile), engine.AskFile(pve.StorageCfgFile)}
 }
 
 func (d directory) Asks(*engine.Answers) []engine.Ask {
@@ -68,11 +65,10 @@ func (d directory) Observe(a *engine.Answers) (engine.State, error) {
 	if st.mark != nil && st.mark.Mount != st.mount && st.mark.Stage == record.DirMade {
 		return nil, notMounted(d.data, st.mark.Mount, "directory "+d.path+" was made on what is mounted there")
 	}
-	stat := a.Get(dirAsk(d.path))
-	if isExit(stat.Err) {
+	top, kind, err := parseTop(a, d.path)
+	if isExit(err) {
 		return st, nil
 	}
-	top, kind, err := parseTop(stat)
 	if err != nil {
 		return nil, err
 	}
@@ -84,38 +80,38 @@ func (d directory) Observe(a *engine.Answers) (engine.State, error) {
 }
 
 // parseTop reads the answer to dirAsk.
-func parseTop(ans engine.Answer) (top topDir, kind string, err error) {
+func parseTop(a *engine.Answers, dir string) (top topDir, kind string, err error) {
+	ans := a.Get(dirAsk(dir))
 	if ans.Err != nil {
 		return top, "", ans.Err
 	}
-	f := strings.SplitN(strings.TrimSuffix(string(ans.Result.Stdout), "\n"), " ", 4)
-	if len(f) != 4 {
-		return top, "", fmt.Errorf("stat printed %q; wanted owner, group, mode and kind", ans.Result.Stdout)
-	}
-	return topDir{f[0], f[1], f[2]}, f[3], nil
+	st, err := pve.ParseFileStat(dirAsk(dir).Argv(), ans.Result.Stdout)
+	return topDir{st.UID, st.GID, st.Mode}, st.Kind, err
 }
 
 // CheckDataDir checks that the directory for data is there, that nobody but root can
 // change what is in it, and that what should be mounted is. It returns where its
 // file system is mounted.
 func CheckDataDir(a *engine.Answers, data string) (mount string, err error) {
-	stat := a.Get(dirAsk(data))
-	if isExit(stat.Err) {
-		if at := expectedMount(a, data); at != "" {
+	top, kind, err := parseTop(a, data)
+	if isExit(err) {
+		switch at, err := expectedMount(a, data); {
+		case err != nil:
+			return "", err
+		case at != "":
 			return "", notMounted(data, at, "the directory is missing")
 		}
 		return "", engine.WithHint(fmt.Errorf("the directory for data, %q, does not exist", data),
 			"if it is on a disk, mount that first; then, on the node:\n    mkdir -p "+data)
 	}
-	top, kind, err := parseTop(stat)
 	if err != nil {
 		return "", err
 	}
-	link := a.Get(linkAsk(data))
-	if link.Err != nil {
-		return "", link.Err
+	to, err := parsePath(a, linkAsk(data))
+	if err != nil {
+		return "", err
 	}
-	if to := strings.TrimSuffix(string(link.Result.Stdout), "\n"); to != data {
+	if to != data {
 		return "", engine.WithHint(fmt.Errorf("the directory for data, %q, leads over a symbolic link to %q; Proxmox mounts no such path", data, to),
 			fmt.Sprintf(`say "data": %q in the config file`, to))
 	}
@@ -126,15 +122,23 @@ func CheckDataDir(a *engine.Answers, data string) (mount string, err error) {
 		return "", engine.WithHint(fmt.Errorf("others than root can write in %q, the directory for data (owner %s, mode %s)", data, top.uid, top.mode),
 			"on the node:\n    chown root:root "+data+"\n    chmod 755 "+data)
 	}
-	at := a.Get(mountAsk(data))
-	if at.Err != nil {
-		return "", at.Err
+	if mount, err = parsePath(a, mountAsk(data)); err != nil {
+		return "", err
 	}
-	mount = strings.TrimSuffix(string(at.Result.Stdout), "\n")
-	if want := expectedMount(a, data); want != "" && !within(mount, want) {
-		return "", notMounted(data, want, fstabFile+" or the storage configuration says that it is to be")
+	want, err := expectedMount(a, data)
+	if want != "" && !within(mount, want) {
+		return "", notMounted(data, want, pve.FstabFile+" or the storage configuration says that it is to be")
 	}
-	return mount, nil
+	return mount, err
+}
+
+// parsePath reads an answer that is a path.
+func parsePath(a *engine.Answers, q engine.Ask) (string, error) {
+	ans := a.Get(q)
+	if ans.Err != nil {
+		return "", ans.Err
+	}
+	return pve.ParsePath(q.Argv(), ans.Result.Stdout)
 }
 
 func notMounted(data, at, why string) error {
@@ -144,44 +148,30 @@ func notMounted(data, at, why string) error {
 
 // expectedMount returns the innermost place on the way to a directory at which
 // the node's owner wants something mounted, "" for none but the root.
-func expectedMount(a *engine.Answers, dir string) string {
+func expectedMount(a *engine.Answers, dir string) (string, error) {
 	var places []string
-	fstab, _ := a.File(fstabFile) // without it nothing is expected
-	for line := range strings.Lines(string(fstab)) {
-		if f := strings.Fields(line); len(f) >= 2 && !strings.HasPrefix(f[0], "#") {
-			places = append(places, unescapeOctal(f[1]))
+	for _, f := range []struct {
+		name   string
+		mounts func([]byte) []string
+	}{{pve.FstabFile, pve.FstabMounts}, {pve.StorageCfgFile, pve.StorageMounts}} {
+		data, err := a.File(f.name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
 		}
+		places = append(places, f.mounts(data)...)
 	}
-	cfg, _ := a.File(pve.StorageCfgFile)
-	places = append(places, pve.StorageMounts(cfg)...)
 	best := ""
 	for _, at := range places {
 		if at = path.Clean(at); at != "/" && path.IsAbs(at) && within(dir, at) && len(at) > len(best) {
 			best = at
 		}
 	}
-	return best
+	return best, nil
 }
 
 // within reports whether name is dir or below it.
 func within(name, dir string) bool {
 	return name == dir || strings.HasPrefix(name, strings.TrimSuffix(dir, "/")+"/")
-}
-
-// unescapeOctal undoes how fstab and /proc/mounts write blanks: "\040".
-func unescapeOctal(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 func isExit(err error) bool {

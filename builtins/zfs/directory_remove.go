@@ -58,17 +58,14 @@ func findDirectories(a *engine.Answers) ([]engine.Found, error) {
 	return found, nil
 }
 
-const (
-	mountsFile = "/proc/mounts"
-	guestGlob  = "/etc/pve/lxc/*.conf"
-)
+const guestGlob = "/etc/pve/lxc/*.conf"
 
 // removeDirectory removes a directory with its content, after a last look: that
 // the mark has not changed, that its disk is there, that nothing is mounted in it
 // and that no container has it. The mark tells of the removal until it is done.
 func removeDirectory(ctx context.Context, h engine.Host, m record.Directory) error {
 	data := path.Dir(m.Path)
-	asks := append(DataDirAsks(data), marksAsk(), dirAsk(m.Path), engine.AskFile(mountsFile), engine.AskGlob(guestGlob))
+	asks := append(DataDirAsks(data), marksAsk(), dirAsk(m.Path), engine.AskFile(pve.MountsFile), engine.AskGlob(guestGlob))
 	a, err := h.Batch(ctx, asks)
 	if err != nil {
 		return err
@@ -109,11 +106,10 @@ func mayRemove(a *engine.Answers, m record.Directory) (gone bool, err error) {
 	if mount != m.Mount {
 		return false, notMounted(data, m.Mount, "directory "+m.Path+" was made on what is mounted there")
 	}
-	stat := a.Get(dirAsk(m.Path))
-	if isExit(stat.Err) {
+	_, kind, err := parseTop(a, m.Path)
+	if isExit(err) {
 		return true, nil
 	}
-	_, kind, err := parseTop(stat)
 	if err != nil {
 		return false, err
 	}
@@ -126,17 +122,17 @@ func mayRemove(a *engine.Answers, m record.Directory) (gone bool, err error) {
 // mountedIn refuses a directory in which something is mounted, or which is a
 // mount point itself: what is mounted there is not the application's.
 func mountedIn(a *engine.Answers, dir string) error {
-	data, err := a.File(mountsFile)
+	data, err := a.File(pve.MountsFile)
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(string(data)) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		if at := unescapeOctal(f[1]); within(at, dir) {
-			return engine.WithHint(fmt.Errorf("something is mounted at %q, in directory %s", at, dir), "on the node:\n    umount "+at)
+	table, err := pve.ParseMountTable(data)
+	if err != nil {
+		return err
+	}
+	for _, m := range table {
+		if within(m.At, dir) {
+			return engine.WithHint(fmt.Errorf("something is mounted at %q, in directory %s", m.At, dir), "on the node:\n    umount "+m.At)
 		}
 	}
 	return nil

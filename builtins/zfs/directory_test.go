@@ -1,6 +1,7 @@
 package zfs
 
 import (
+	"errors"
 	"io/fs"
 	"strings"
 	"testing"
@@ -52,7 +53,7 @@ func (k disk) answers() *engine.Answers {
 		files[f.Name] = f.Data
 	}
 	m[marksAsk().Key()] = engine.Answer{Files: files}
-	for name, text := range map[string]string{fstabFile: k.fstab, pve.StorageCfgFile: k.storage} {
+	for name, text := range map[string]string{pve.FstabFile: k.fstab, pve.StorageCfgFile: k.storage} {
 		m[engine.AskFile(name).Key()] = engine.Answer{Data: []byte(text)}
 		if text == "" {
 			m[engine.AskFile(name).Key()] = engine.Answer{Err: &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}}
@@ -96,6 +97,15 @@ func TestDirectoryForDataMustBeAsItHasToBe(t *testing.T) {
 				t.Errorf("error is %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// What cannot be read says nothing, also not that nothing is to be mounted.
+func TestUnreadableFstabIsAnError(t *testing.T) {
+	a := disk{data: rootDir, mount: "/"}.answers()
+	bad := a.Merge(engine.NewAnswers(map[string]engine.Answer{engine.AskFile(pve.FstabFile).Key(): {Err: errors.New("read /etc/fstab: Input/output error")}}))
+	if _, err := CheckDataDir(bad, "/mnt/disk/data"); err == nil || !strings.Contains(err.Error(), "Input/output error") {
+		t.Errorf("error is %v", err)
 	}
 }
 
@@ -192,7 +202,7 @@ func TestDatasetsThatDifferAreDirectoriesThatDiffer(t *testing.T) {
 
 func TestMountsInADirectoryAreFound(t *testing.T) {
 	const mounts = "/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /mnt/disk ext4 rw 0 0\n/dev/sdc1 /mnt/disk/data/a+b/my\\040films ext4 rw 0 0\n"
-	a := engine.NewAnswers(map[string]engine.Answer{engine.AskFile(mountsFile).Key(): {Data: []byte(mounts)}})
+	a := engine.NewAnswers(map[string]engine.Answer{engine.AskFile(pve.MountsFile).Key(): {Data: []byte(mounts)}})
 	if err := mountedIn(a, "/mnt/disk/data/a+b"); err == nil || !strings.Contains(engine.HintOf(err), "umount /mnt/disk/data/a+b/my films") {
 		t.Errorf("error is %v", err)
 	}
@@ -201,6 +211,10 @@ func TestMountsInADirectoryAreFound(t *testing.T) {
 	}
 	if err := mountedIn(engine.NewAnswers(nil), "/x"); err == nil {
 		t.Error("nothing is known of what is mounted, and that is taken for nothing")
+	}
+	cut := engine.NewAnswers(map[string]engine.Answer{engine.AskFile(pve.MountsFile).Key(): {Data: []byte("/dev/sda1 / ext4 rw 0 0\n/dev/sdc1 /mnt/disk/da")}})
+	if err := mountedIn(cut, "/mnt/disk/data"); err == nil || !strings.Contains(err.Error(), "wanted whole lines") {
+		t.Errorf("half of what is mounted is taken for all of it: %v", err)
 	}
 	if mountedIn(a, "/mnt") == nil {
 		t.Error("a directory with a disk below it is taken for one without")

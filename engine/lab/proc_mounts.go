@@ -5,22 +5,20 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tengil/tengil/engine/pve"
 )
 
-// mountsPath is a file that the kernel makes up when it is read (proc(5)).
-const mountsPath = "/proc/mounts"
-
-// A mounted file system is one line of it.
-type mounted struct{ device, at, kind, options string }
-
 // mountTable returns what is mounted on the node, by where.
-func (n *node) mountTable() []mounted {
+func (n *node) mountTable() []pve.Mounted {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all := []mounted{
-		{"/dev/mapper/pve-root", "/", "ext4", "rw,relatime"}, {"proc", "/proc", "proc", "rw,relatime"},
-		{"sysfs", "/sys", "sysfs", "rw,relatime"}, {"tmpfs", "/run", "tmpfs", "rw,relatime"},
-		{"/dev/fuse", "/etc/pve", "fuse", "rw,relatime"},
+	all := []pve.Mounted{
+		onRoot("/"),
+		{Device: "proc", At: "/proc", Kind: "proc", Options: "rw,relatime"},
+		{Device: "sysfs", At: "/sys", Kind: "sysfs", Options: "rw,relatime"},
+		{Device: "tmpfs", At: "/run", Kind: "tmpfs", Options: "rw,relatime"},
+		{Device: "/dev/fuse", At: "/etc/pve", Kind: "fuse", Options: "rw,relatime"},
 	}
 	for _, d := range n.state.ZFS.Datasets.all() {
 		if d.Mounted {
@@ -32,15 +30,20 @@ func (n *node) mountTable() []mounted {
 			all = append(all, n.state.ZFS.mountLine(d, at))
 			continue
 		}
-		all = append(all, mounted{"/dev/mapper/pve-root", at, "ext4", "rw,relatime"})
+		all = append(all, onRoot(at))
 	}
-	slices.SortFunc(all, func(a, b mounted) int { return strings.Compare(a.at, b.at) })
+	slices.SortFunc(all, func(a, b pve.Mounted) int { return strings.Compare(a.At, b.At) })
 	return all
+}
+
+// onRoot is the file system of the node's root, at one of the places where it shows.
+func onRoot(at string) pve.Mounted {
+	return pve.Mounted{Device: "/dev/mapper/pve-root", At: at, Kind: "ext4", Options: "rw,relatime"}
 }
 
 // mountLine is the line of a file system at one of the places where it shows. The
 // caller holds the node's mu.
-func (z *zfsState) mountLine(d *dataset, at string) mounted {
+func (z *zfsState) mountLine(d *dataset, at string) pve.Mounted {
 	options := "rw,relatime,xattr,noacl,casesensitive"
 	if z.inherits(d.Name, "atime") == "off" {
 		options = strings.Replace(options, "relatime", "noatime", 1)
@@ -48,14 +51,13 @@ func (z *zfsState) mountLine(d *dataset, at string) mounted {
 	if strings.HasPrefix(z.inherits(d.Name, "acltype"), "posix") {
 		options = strings.Replace(options, "noacl", "posixacl", 1)
 	}
-	return mounted{d.Name, at, "zfs", options}
+	return pve.Mounted{Device: d.Name, At: at, Kind: "zfs", Options: options}
 }
 
 func (n *node) procMounts() []byte {
 	var b bytes.Buffer
-	blanks := strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`)
 	for _, m := range n.mountTable() {
-		fmt.Fprintf(&b, "%s %s %s %s 0 0\n", blanks.Replace(m.device), blanks.Replace(m.at), m.kind, m.options)
+		fmt.Fprintln(&b, m)
 	}
 	return b.Bytes()
 }
@@ -65,8 +67,8 @@ func (n *node) procMounts() []byte {
 func (n *node) mountOf(at string) string {
 	best := "/"
 	for _, m := range n.mountTable() {
-		if within(at, m.at) && len(m.at) > len(best) {
-			best = m.at
+		if within(at, m.At) && len(m.At) > len(best) {
+			best = m.At
 		}
 	}
 	return best
@@ -77,8 +79,8 @@ func (n *node) madeUp(to string) error {
 	switch to {
 	case vmlistPath:
 		return n.writeVMList()
-	case mountsPath:
-		return replaceFile(n.host(mountsPath), n.procMounts(), 0o444)
+	case pve.MountsFile: // the kernel makes it up too
+		return replaceFile(n.host(pve.MountsFile), n.procMounts(), 0o444)
 	}
 	return nil
 }

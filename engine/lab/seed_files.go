@@ -1,6 +1,10 @@
 package lab
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/tengil/tengil/engine/pve"
+)
 
 // freshDirs are the directories of a fresh node that hold none of freshFiles.
 func freshDirs() []string {
@@ -46,7 +50,7 @@ func freshFiles() map[string]string {
 		"/etc/subgid":                 "root:100000:65536\n",
 		"/etc/network/interfaces": "auto lo\niface lo inet loopback\n\niface nic0 inet manual\n\n" +
 			"auto vmbr0\niface vmbr0 inet static\n\taddress 10.10.10.1/24\n\tbridge-ports nic0\n\tbridge-stp off\n\tbridge-fd 0\n",
-		"/etc/fstab":                            "# <file system> <mount point> <type> <options> <dump> <pass>\nproc /proc proc defaults 0 0\n",
+		pve.FstabFile:                           "# <file system> <mount point> <type> <options> <dump> <pass>\nproc /proc proc defaults 0 0\n",
 		"/etc/pve/datacenter.cfg":               "keyboard: en-us\n",
 		"/etc/pve/user.cfg":                     "user:root@pam:1:0:::root@localhost::\n",
 		"/sys/class/net/vmbr0/bridge/bridge_id": "8000.bc2411f0a1b2\n",
@@ -54,7 +58,7 @@ func freshFiles() map[string]string {
 		"/sys/class/net/lo/address":             "00:00:00:00:00:00\n",
 		"/proc/sys/kernel/hostname":             nodeName + "\n",
 		"/proc/sys/kernel/osrelease":            kernelRelease + "\n",
-		mountsPath:                              "",
+		pve.MountsFile:                          "",
 		"/proc/loadavg":                         "0.16 0.07 0.40 1/312 20417\n",
 		"/proc/meminfo": "MemTotal:       32798112 kB\nMemFree:        21023840 kB\nMemAvailable:   27340444 kB\n" +
 			"Buffers:          102876 kB\nCached:          2263112 kB\nSwapTotal:             0 kB\nSwapFree:              0 kB\n",

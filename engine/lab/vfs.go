@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/tengil/tengil/engine/pve"
 )
 
 // maxLinks is how many symbolic links a path may lead through, as in Linux.
@@ -163,7 +165,7 @@ func (n *node) open(name string, flag int, perm fs.FileMode) (*os.File, error) {
 		return nil, err
 	}
 	if to == "/proc/self/mounts" {
-		to = mountsPath
+		to = pve.MountsFile
 	}
 	if flag&(os.O_WRONLY|os.O_RDWR) != 0 {
 		if err := n.mayChange(to); err != nil {

@@ -2,6 +2,7 @@ package pve
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func FuzzFacts(f *testing.F) {
 }
 
 func FuzzOutput(f *testing.F) {
-	for _, s := range []string{"directory\n", "/srv\n", "123\n", "0 0 755\n", "10.0.0.1\n", "\n"} {
+	for _, s := range []string{"directory\n", "/srv\n", "123\n", "0 0 755\n", "0 0 1777 symbolic link\n", "10.0.0.1\n", "\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, out []byte) {
@@ -85,6 +86,9 @@ func FuzzOutput(f *testing.F) {
 		}
 		_, _ = ParseFileType(argv, out)
 		_, _, _, _ = ParseOwner(argv, out)
+		if st, err := ParseFileStat(argv, out); err == nil && fmt.Sprintf("%s %s %s %s\n", st.UID, st.GID, st.Mode, st.Kind) != string(out) {
+			t.Errorf("%+v of %q", st, out)
+		}
 		_, _ = ParseAddresses(out)
 		_, _, _ = ParseNextIDRange(out)
 		if ids, err := ParseVolumeList(out); err == nil {

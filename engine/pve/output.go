@@ -69,6 +69,24 @@ func ParseOwner(argv []string, out []byte) (uid, gid, mode string, err error) {
 	return m[1], m[2], m[3], nil
 }
 
+// A FileStat is what stat tells of a file: ids of owner and group, permissions in
+// octal ("755"), and the type as ParseFileType returns it.
+type FileStat struct{ UID, GID, Mode, Kind string }
+
+// ParseFileStat reads what "stat -c '%u %g %a %F' FILE" prints.
+func ParseFileStat(argv []string, out []byte) (FileStat, error) {
+	f := strings.SplitN(string(out), " ", 4) // only the type has blanks
+	if len(f) < 4 {
+		return FileStat{}, wanted(argv, "owner, group, mode and type", out)
+	}
+	uid, gid, mode, err1 := ParseOwner(argv, []byte(strings.Join(f[:3], " ")+"\n"))
+	kind, err2 := ParseFileType(argv, []byte(f[3]))
+	if err1 != nil || err2 != nil {
+		return FileStat{}, wanted(argv, "owner, group, mode and type", out)
+	}
+	return FileStat{uid, gid, mode, kind}, nil
+}
+
 // wholeLines splits what a command printed into lines. The last one must have its
 // end: without it the output was cut off, and the line may mean something else.
 func wholeLines(argv []string, out []byte) ([]string, error) {
