@@ -31,6 +31,7 @@ type job struct {
 	forget bool                                        // the node is to forget the app, if nothing of it stays
 	style  ui.Style
 	typed  string // the command line, for the hint and the lock
+	goOn   string // what to do where it ends half way; "" is to type the same again
 }
 
 func addApplyFlags(cmd *cobra.Command, yes *bool, events *string) {
@@ -286,7 +287,11 @@ func (s *session) finish(host *node, p *engine.Plan, j job, phases []ui.Phase, s
 		return nil
 	}
 	interrupted := errors.Is(runErr, context.Canceled) && s.stop.caught()
-	s.tellFailures(runErr, sum.Outcomes, j.typed, interrupted)
+	goOn := j.goOn
+	if goOn == "" {
+		goOn = "To go on from there:\n    " + j.typed
+	}
+	s.tellFailures(runErr, sum.Outcomes, goOn, interrupted)
 	if interrupted {
 		return statusError(exitInterrupted)
 	}
@@ -328,7 +333,7 @@ func skippedSteps(outcomes []exec.Outcome) []string {
 
 // tellFailures writes each failure, then what did not happen because of them,
 // then what to do.
-func (s *session) tellFailures(err error, outcomes []exec.Outcome, typed string, interrupted bool) {
+func (s *session) tellFailures(err error, outcomes []exec.Outcome, goOn string, interrupted bool) {
 	for _, e := range flatten(err) {
 		if interrupted && errors.Is(e, context.Canceled) {
 			continue
@@ -339,9 +344,9 @@ func (s *session) tellFailures(err error, outcomes []exec.Outcome, typed string,
 	if skipped := skippedSteps(outcomes); len(skipped) > 0 {
 		s.notef("\nnot done because of that: %s\n", strings.Join(skipped, ", "))
 	}
+	s.notef("\n")
 	if interrupted {
-		s.notef("\ninterrupted; what was done stays. To go on:\n    %s\n", typed)
-		return
+		s.notef("interrupted; ")
 	}
-	s.notef("\nwhat was done stays. To go on from there:\n    %s\n", typed)
+	s.notef("what was done stays. %s\n", goOn)
 }

@@ -136,9 +136,12 @@ func (s *session) runPlan(ctx context.Context, name string, data []byte, options
 	}
 	p, err := o.plan(ctx)
 	if err != nil {
-		return engine.WithHint(err, newPlanHint(name, file))
+		return engine.WithHint(err, s.newPlanHint(name, file))
 	}
-	how := carry{style: style, yes: f.yes, typed: ui.Command([]string{"tg", "run", name})}
+	how := carry{
+		style: style, yes: f.yes, typed: ui.Command([]string{"tg", "run", name}),
+		goOn: "The plan no longer fits; to go on from there, " + s.newPlanHint(name, file),
+	}
 	if p.Empty() {
 		return s.carryOut(ctx, o, p, how)
 	}
@@ -148,7 +151,7 @@ func (s *session) runPlan(ctx context.Context, name string, data []byte, options
 	}
 	if difference != "" {
 		return engine.WithHint(fmt.Errorf("%s changed after the plan was made; nothing was done: %s", o.host.Name(), difference),
-			newPlanHint(name, file)+madeByAnother(file))
+			s.newPlanHint(name, file)+madeByAnother(file))
 	}
 	return s.carryOut(ctx, o, p, how)
 }
@@ -162,11 +165,11 @@ func (s *session) fitsPlan(name string, file *plan.File, options []string, value
 			what = "--values"
 		}
 		return &usageError{engine.WithHint(fmt.Errorf("%s is a plan, with all its options in it; it takes no %s", name, what),
-			newPlanHint(name, file))}
+			s.newPlanHint(name, file))}
 	case s.host != "" && s.host != file.Host.Name:
 		return usagef("%s is a plan for %s, not for %s\n  hint: leave --host out", name, hostLabel(file), s.host)
 	}
-	s.host = file.Host.Name // for what is to be typed next
+	s.host = s.planHost(file) // for what is to be typed next
 	return nil
 }
 
@@ -221,11 +224,20 @@ func (s *session) planTarget(file *plan.File) (target, error) {
 	return t, nil
 }
 
-// newPlanHint is the command that made the plan.
-func newPlanHint(name string, file *plan.File) string {
+// planHost is what --host is given here for the plan's host; "" for the node itself.
+func (s *session) planHost(file *plan.File) string {
+	conf, err := s.config()
+	if _, known := conf.Hosts[file.Host.Name]; err == nil && !known {
+		return file.Host.Address
+	}
+	return file.Host.Name
+}
+
+// newPlanHint is the command that made the plan, as it is to be typed here.
+func (s *session) newPlanHint(name string, file *plan.File) string {
 	words := []string{"tg"}
-	if file.Host.Name != "" {
-		words = append(words, "--host", file.Host.Name)
+	if host := s.planHost(file); host != "" {
+		words = append(words, "--host", host)
 	}
 	words = append(words, "plan", sourceArg(file.Recipe.Source))
 	for _, option := range file.Given {

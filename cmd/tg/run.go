@@ -86,6 +86,7 @@ type carry struct {
 	style ui.Style
 	yes   bool
 	typed string // the command line, for the hint and the lock
+	goOn  string // what to do where it ends half way; "" is to type the same again
 	// more is the command line with further options; nil where it takes none.
 	more func(options ...string) string
 }
@@ -118,6 +119,7 @@ func (s *session) carryOut(ctx context.Context, o *opened, p *engine.Plan, c car
 		record: remembered,
 		style:  c.style,
 		typed:  c.typed,
+		goOn:   c.goOn,
 	})
 }
 
