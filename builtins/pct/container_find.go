@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/tengil/tengil/builtins/act"
 	"github.com/tengil/tengil/engine"
@@ -20,24 +19,26 @@ import (
 // findAsks asks for all containers. Which of them run needs the node's name,
 // which only the first round tells.
 func findAsks(known *engine.Answers) []engine.Ask {
-	asks := append(guestAsks(), nodeNameAsk, engine.AskGlob(record.AllIntentsGlob()), hostsFindAsk())
+	asks := append(guestAsks(), pve.NodeNameAsk(), engine.AskGlob(record.AllIntentsGlob()), hostsFindAsk())
 	if known == nil {
 		return asks
 	}
-	return append(asks, listAsk(nodeName(known)))
-}
-
-var nodeNameAsk = engine.AskRun("uname", "-n")
-
-func nodeName(a *engine.Answers) string {
-	res, _ := a.Run(nodeNameAsk.Argv()...)
-	name, _, _ := strings.Cut(strings.TrimSpace(string(res.Stdout)), ".") // the cluster uses the short name
-	return name
+	node, err := pve.NodeName(known)
+	if err != nil {
+		return asks // find tells
+	}
+	return append(asks, listAsk(node))
 }
 
 // find returns all containers of all apps on this node.
 func find(a *engine.Answers) ([]engine.Found, error) {
-	node := nodeName(a)
+	node, err := pve.NodeName(a)
+	if errors.Is(err, engine.ErrNobody) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	guests, err := GuestsOf(a, node)
 	if err != nil {
 		return nil, err

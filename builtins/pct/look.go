@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/pve"
 )
 
 // Look asks the node for the containers of its cluster, and returns them with
@@ -19,8 +20,10 @@ func Look(ctx context.Context, h engine.Host) (g *Guests, node string, err error
 	if err != nil {
 		return nil, "", err
 	}
-	known, node = known.Merge(more), nodeName(known)
-	g, err = GuestsOf(known, node)
+	if node, err = pve.NodeName(known); err != nil {
+		return nil, "", err
+	}
+	g, err = GuestsOf(known.Merge(more), node)
 	return g, node, err
 }
 

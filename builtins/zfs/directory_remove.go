@@ -17,19 +17,11 @@ import (
 	"github.com/tengil/tengil/engine/unit"
 )
 
-var nodeNameAsk = engine.AskRun("uname", "-n")
-
-func nodeName(a *engine.Answers) (string, error) {
-	res, err := a.Run(nodeNameAsk.Argv()...)
-	name, _, _ := strings.Cut(strings.TrimSpace(string(res.Stdout)), ".") // the cluster uses the short name
-	return name, err
-}
-
-func findDirectoryAsks() []engine.Ask { return []engine.Ask{nodeNameAsk, marksAsk()} }
+func findDirectoryAsks() []engine.Ask { return []engine.Ask{pve.NodeNameAsk(), marksAsk()} }
 
 // findDirectories tells the directories of all apps by their marks.
 func findDirectories(a *engine.Answers) ([]engine.Found, error) {
-	node, err := nodeName(a)
+	node, err := pve.NodeName(a)
 	if errors.Is(err, engine.ErrNobody) {
 		return nil, nil
 	}

@@ -39,7 +39,7 @@ func FactAsks() []engine.Ask {
 	return []engine.Ask{
 		packagesAsk(),
 		engine.AskRun("dpkg", "--print-architecture"),
-		engine.AskRun("uname", "-n"),
+		NodeNameAsk(),
 		engine.AskRun("nproc"),
 		engine.AskFile(memInfo),
 		engine.AskFile(StorageCfgFile),
@@ -110,19 +110,30 @@ func readNames(a *engine.Answers, f *engine.Facts) error {
 	if err != nil {
 		return err
 	}
-	node, err := word(a, "uname", "-n")
-	if err != nil {
+	if f.Node, err = NodeName(a); err != nil {
 		return err
 	}
 	if !slices.Contains([]string{"amd64", "arm64", "riscv64"}, arch) {
 		return fmt.Errorf("dpkg --print-architecture: wanted amd64, arm64 or riscv64, got %.80q", arch)
 	}
 	f.Arch = arch
-	f.Node, _, _ = strings.Cut(node, ".") // the cluster uses the short name
-	if !nodeName.MatchString(f.Node) {
-		return fmt.Errorf("uname -n: wanted the name of a node, got %.80q", node)
-	}
 	return nil
+}
+
+// NodeNameAsk asks for the name of the node that answers.
+func NodeNameAsk() engine.Ask { return engine.AskRun("uname", "-n") }
+
+// NodeName reads the answer to NodeNameAsk: the name that the node has in its cluster.
+func NodeName(a *engine.Answers) (string, error) {
+	long, err := word(a, NodeNameAsk().Argv()...)
+	if err != nil {
+		return "", err
+	}
+	short, _, _ := strings.Cut(long, ".") // the cluster uses the short one
+	if !nodeName.MatchString(short) {
+		return "", fmt.Errorf("uname -n: wanted the name of a node, got %.80q", long)
+	}
+	return short, nil
 }
 
 // nodeName is what PVE takes as the name of a node (pve-node in JSONSchema.pm).

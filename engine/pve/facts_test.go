@@ -24,12 +24,12 @@ func node() map[string]engine.Answer {
 	m := map[string]engine.Answer{
 		packagesAsk().Key(): run("libpve-rs-perl 0.11.4\nlibpve-storage-perl 9.1.1\nlxc-pve 6.0.5-3\npve-container 6.1.10\npve-manager 9.1.7\nskopeo 1.18.0+ds1-1+b5\n"),
 		engine.AskRun("dpkg", "--print-architecture").Key(): run("amd64\n"),
-		engine.AskRun("uname", "-n").Key():                  run("pve1\n"),
-		engine.AskRun("nproc").Key():                        run("8\n"),
-		engine.AskFile(memInfo).Key():                       file("MemTotal:       32768000 kB\nMemFree:  1 kB\n"),
-		engine.AskFile(StorageCfgFile).Key():                file(storageCfg),
-		engine.AskFile(VMListFile).Key():                    file(`{"version":1,"ids":{}}`),
-		poolsAsk().Key():                                    run("rpool\t16642998272\t16642322432\tONLINE\ntank\t16642998272\t6642404352\tONLINE\n"),
+		NodeNameAsk().Key():                  run("pve1\n"),
+		engine.AskRun("nproc").Key():         run("8\n"),
+		engine.AskFile(memInfo).Key():        file("MemTotal:       32768000 kB\nMemFree:  1 kB\n"),
+		engine.AskFile(StorageCfgFile).Key(): file(storageCfg),
+		engine.AskFile(VMListFile).Key():     file(`{"version":1,"ids":{}}`),
+		poolsAsk().Key():                     run("rpool\t16642998272\t16642322432\tONLINE\ntank\t16642998272\t6642404352\tONLINE\n"),
 		engine.AskGlob(bridgeGlob).Key(): {Files: map[string][]byte{
 			"/sys/class/net/vmbr1/bridge/bridge_id": nil, "/sys/class/net/vmbr0/bridge/bridge_id": nil, "/sys/class/net/fwbr101i0/bridge/bridge_id": nil,
 		}},
@@ -76,6 +76,15 @@ func TestParseFacts(t *testing.T) {
 	}
 }
 
+func TestTheNameOfANodeIsThatOfItsCluster(t *testing.T) {
+	for printed, want := range map[string]string{"pve1\n": "pve1", "pve1.example.com\n": "pve1", "p\n": "p", "pve1": "", "\n": "", ".lan\n": "", "../x\n": "", "pve 1\n": ""} {
+		a := engine.NewAnswers(map[string]engine.Answer{NodeNameAsk().Key(): {Result: engine.Result{Stdout: []byte(printed)}}})
+		if got, err := NodeName(a); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q is node %q, %v; want %q", printed, got, err, want)
+		}
+	}
+}
+
 func TestFactsAreTheSameEachTime(t *testing.T) {
 	first := ""
 	for range 20 {
@@ -107,6 +116,7 @@ func TestParseFactsRefuses(t *testing.T) {
 		{"a machine without Proxmox", packagesAsk(), out("skopeo 1.0\n"), "is this a Proxmox VE node?"},
 		{"a lost connection", packagesAsk(), engine.Answer{Err: fmt.Errorf("connection lost")}, "connection lost"},
 		{"a garbled architecture", engine.AskRun("dpkg", "--print-architecture"), out("motd: hello\namd64\n"), `dpkg --print-architecture: wanted one word, got "motd: hello\namd64\n"`},
+		{"a garbled name", NodeNameAsk(), out("-x.lan\n"), `uname -n: wanted the name of a node, got "-x.lan"`},
 		{"a garbled number of cores", engine.AskRun("nproc"), out("many\n"), `nproc: wanted a number of cores, got "many"`},
 		{"no memory", engine.AskFile(memInfo), engine.Answer{Data: []byte("x\n")}, `/proc/meminfo: wanted a line MemTotal, got "x"`},
 		{"a garbled pool", poolsAsk(), out("tank 1 2\n"), `zpool list: wanted name, size, free and health, got "tank 1 2"`},

@@ -40,7 +40,7 @@ func FuzzFacts(f *testing.F) {
 		}
 		m[packagesAsk().Key()] = out(packages)
 		m[engine.AskRun("dpkg", "--print-architecture").Key()] = out(arch)
-		m[engine.AskRun("uname", "-n").Key()] = out(node)
+		m[NodeNameAsk().Key()] = out(node)
 		m[engine.AskRun("nproc").Key()] = out(cores)
 		m[engine.AskFile(memInfo).Key()] = engine.Answer{Data: []byte(memory)}
 		m[engine.AskFile(StorageCfgFile).Key()] = engine.Answer{Data: []byte(storages)}
