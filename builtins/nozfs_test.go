@@ -120,7 +120,13 @@ func TestDirectoryThatIsInUseStays(t *testing.T) {
 		{"somebody else's container has it", func(b *bench) {
 			b.write("etc/pve/nodes/pve/lxc/900.conf", "arch: amd64\nmp0: /srv/data/x+y/sub,mp=/x\n")
 		}, "CT 900 mounts /srv/data/x+y/sub"},
-		{"others may write beside it", func(b *bench) { b.do("chmod", "0777", "/srv/data") }, "others than root can write"},
+		{"others may write beside it", func(b *bench) { b.do("chmod", "0777", "/srv/data") }, `others than root can write in "/srv/data", the directory for data`},
+		{"others may write on the way to it", func(b *bench) { b.do("chmod", "0775", "/srv") }, `others than root can write in "/srv", on the way`},
+		{"somebody owns what is on the way", func(b *bench) { b.do("chown", "1000", "/srv") }, `others than root can write in "/srv", on the way`},
+		{"a link is on the way", func(b *bench) {
+			b.do("mv", "/srv", "/opt/srv")
+			b.do("ln", "-s", "/opt/srv", "/srv")
+		}, `leads over the symbolic link "/srv" to "/opt/srv/data"`},
 		{"there is a link in its place", func(b *bench) {
 			b.do("mv", "/srv/data/x+y", "/srv/moved")
 			b.do("ln", "-s", "/srv/moved", "/srv/data/x+y")
@@ -137,7 +143,7 @@ func TestDirectoryThatIsInUseStays(t *testing.T) {
 			if err := b.destroy(); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error is %v, want %q", err, c.want)
 			}
-			if !b.exists("srv/data/x+y/file") && !b.exists("srv/moved/file") {
+			if !b.exists("srv/data/x+y/file") && !b.exists("srv/moved/file") && !b.exists("opt/srv/data/x+y/file") {
 				t.Error("its content is gone")
 			}
 		})

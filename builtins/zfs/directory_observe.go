@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,7 +32,22 @@ func marksAsk() engine.Ask { return engine.AskGlob(record.DirectoryGlob()) }
 
 // DataDirAsks are the questions whose answers CheckDataDir reads.
 func DataDirAsks(data string) []engine.Ask {
-	return []engine.Ask{dirAsk(data), linkAsk(data), mountAsk(data), engine.AskFile(pve.FstabFile), engine.AskFile(pve.StorageCfgFile)}
+	asks := []engine.Ask{dirAsk(data), linkAsk(data), mountAsk(data), engine.AskFile(pve.FstabFile), engine.AskFile(pve.StorageCfgFile)}
+	for _, dir := range ancestors(data) {
+		asks = append(asks, dirAsk(dir))
+	}
+	return asks
+}
+
+// ancestors are the directories on the way to one, the root first.
+func ancestors(dir string) []string {
+	var out []string
+	for path.IsAbs(dir) && dir != "/" {
+		dir = path.Dir(dir)
+		out = append(out, dir)
+	}
+	slices.Reverse(out)
+	return out
 }
 
 func (d directory) Asks(*engine.Answers) []engine.Ask {
@@ -107,20 +123,14 @@ func CheckDataDir(a *engine.Answers, data string) (mount string, err error) {
 	if err != nil {
 		return "", err
 	}
-	to, err := parsePath(a, linkAsk(data))
-	if err != nil {
+	if err := checkWay(a, data); err != nil {
 		return "", err
-	}
-	if to != data {
-		return "", engine.WithHint(fmt.Errorf("the directory for data, %q, leads over a symbolic link to %q; Proxmox mounts no such path", data, to),
-			fmt.Sprintf(`say "data": %q in the config file`, to))
 	}
 	if kind != "directory" {
 		return "", fmt.Errorf("%q, the directory for data, is a %s", data, kind)
 	}
-	if mode, err := strconv.ParseUint(top.mode, 8, 32); err != nil || mode&0o022 != 0 || top.uid != "0" {
-		return "", engine.WithHint(fmt.Errorf("others than root can write in %q, the directory for data (owner %s, mode %s)", data, top.uid, top.mode),
-			"on the node:\n    chown root:root "+data+"\n    chmod 755 "+data)
+	if err := checkRoots(top, data, "the directory for data"); err != nil {
+		return "", err
 	}
 	if mount, err = parsePath(a, mountAsk(data)); err != nil {
 		return "", err
@@ -130,6 +140,45 @@ func CheckDataDir(a *engine.Answers, data string) (mount string, err error) {
 		return "", notMounted(data, want, pve.FstabFile+" or the storage configuration says that it is to be")
 	}
 	return mount, err
+}
+
+// checkWay checks that no link is on the way to the directory for data, nor a
+// directory in which others than root could put something else in place of the next.
+func checkWay(a *engine.Answers, data string) error {
+	to, err := parsePath(a, linkAsk(data))
+	if err != nil {
+		return err
+	}
+	for _, dir := range append(ancestors(data), data) {
+		top, kind, err := parseTop(a, dir)
+		switch {
+		case err != nil:
+			return err
+		case kind == "symbolic link":
+			return engine.WithHint(fmt.Errorf("the directory for data, %q, leads over the symbolic link %q to %q; Proxmox mounts no such path", data, dir, to),
+				fmt.Sprintf(`say "data": %q in the config file`, to))
+		case dir != data:
+			err = checkRoots(top, dir, fmt.Sprintf("on the way to the directory for data, %q", data))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if to != data { // it has changed between the questions
+		return fmt.Errorf("the directory for data, %q, leads to %q", data, to)
+	}
+	return nil
+}
+
+// checkRoots checks that nobody but root can change what is in a directory. A sticky
+// one, where others can add but not replace, is refused as well: such are not for data.
+func checkRoots(top topDir, dir, what string) error {
+	mode, err := strconv.ParseUint(top.mode, 8, 32)
+	if err == nil && mode&0o022 == 0 && top.uid == "0" {
+		return nil
+	}
+	return engine.WithHint(fmt.Errorf("others than root can write in %q, %s: its owner is %s, its mode %s; wanted owner 0, and write permission for nobody else", dir, what, top.uid, top.mode),
+		"on the node:\n    chown root:root "+dir+"\n    chmod go-w "+dir+"\nor, if others have to write there, choose another directory for data")
 }
 
 // parsePath reads an answer that is a path.

@@ -1,12 +1,13 @@
 package zfs
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
@@ -21,8 +22,9 @@ func testDirectory() directory {
 
 // A disk is what the node says of /mnt/disk/data and of the directory in it.
 type disk struct {
-	data, dir string // what stat says; "" for missing
-	link      string // what readlink says, if not the same
+	data, dir string            // what stat says; "" for missing
+	way       map[string]string // what stat says of those before, if not rootDir
+	link      string            // what readlink says, if not the same
 	mount     string
 	fstab     string
 	storage   string
@@ -39,13 +41,12 @@ func (k disk) answers() *engine.Answers {
 		}
 		m[q.Key()] = a
 	}
+	for _, dir := range []string{"/", "/mnt", "/mnt/disk"} {
+		said(dirAsk(dir), cmp.Or(k.way[dir], rootDir))
+	}
 	said(dirAsk(d.data), k.data)
 	said(dirAsk(d.path), k.dir)
-	link := k.link
-	if link == "" {
-		link = d.data
-	}
-	said(linkAsk(d.data), link)
+	said(linkAsk(d.data), cmp.Or(k.link, d.data))
 	said(mountAsk(d.data), k.mount)
 	files := map[string][]byte{}
 	for _, mark := range k.marks {
@@ -85,7 +86,17 @@ func TestDirectoryForDataMustBeAsItHasToBe(t *testing.T) {
 		{"a storage says that it is a mount point", disk{data: rootDir, mount: "/", storage: "dir: big\n\tpath /mnt/disk\n\tis_mountpoint yes\n"}, `nothing is mounted at "/mnt/disk"`},
 		{"a storage says that another is", disk{data: rootDir, mount: "/", storage: "dir: big\n\tpath /mnt/disk/x\n\tis_mountpoint /mnt\n"}, `nothing is mounted at "/mnt"`},
 		{"nothing says so, but the directory was made on a disk", disk{data: rootDir, mount: "/", marks: []record.Directory{made}}, "was made on what is mounted there"},
-		{"it is a link", disk{data: "0 0 777 symbolic link", link: "/mnt/other", mount: "/"}, `leads over a symbolic link to "/mnt/other"`},
+		{"it is a link", disk{data: "0 0 777 symbolic link", link: "/mnt/other", mount: "/"}, `leads over the symbolic link "/mnt/disk/data" to "/mnt/other"`},
+		{"a link is on the way", disk{data: rootDir, link: "/tank/disk/data", way: map[string]string{"/mnt": "0 0 777 symbolic link"}, mount: "/"},
+			`"/mnt/disk/data", leads over the symbolic link "/mnt" to "/tank/disk/data"; Proxmox`},
+		{"it has become a link meanwhile", disk{data: rootDir, link: "/mnt/other", mount: "/"}, `"/mnt/disk/data", leads to "/mnt/other"`},
+		{"somebody owns a directory on the way", disk{data: rootDir, way: map[string]string{"/mnt/disk": "1000 0 755 directory"}, mount: "/"},
+			`others than root can write in "/mnt/disk", on the way to the directory for data, "/mnt/disk/data": its owner is 1000, its mode 755; wanted owner 0`},
+		{"a container's user owns one that nobody may write in", disk{data: rootDir, way: map[string]string{"/mnt": "100000 0 555 directory"}, mount: "/"}, `can write in "/mnt", on the way`},
+		{"a group may write on the way", disk{data: rootDir, way: map[string]string{"/mnt/disk": "0 50 2775 directory"}, mount: "/"}, `others than root can write in "/mnt/disk", on the way`},
+		{"everybody may on the way", disk{data: rootDir, way: map[string]string{"/": "0 0 757 directory"}, mount: "/"}, `others than root can write in "/", on the way`},
+		{"everybody may add on the way", disk{data: rootDir, way: map[string]string{"/mnt": "0 0 1777 directory"}, mount: "/"}, `others than root can write in "/mnt", on the way`},
+		{"others may only look on the way", disk{data: rootDir, way: map[string]string{"/mnt": "0 50 2755 directory", "/mnt/disk": "0 0 700 directory"}, mount: "/"}, ""},
 		{"it is a file", disk{data: "0 0 644 regular file", mount: "/"}, "is a regular file"},
 		{"a container owns it", disk{data: ourDir, mount: "/"}, "others than root can write"},
 		{"everybody may write in it", disk{data: "0 0 1777 directory", mount: "/"}, "others than root can write"},
@@ -95,6 +106,9 @@ func TestDirectoryForDataMustBeAsItHasToBe(t *testing.T) {
 			_, err := testDirectory().Observe(c.disk.answers())
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("error is %v, want %q", err, c.want)
+			}
+			if strings.Contains(c.want, "on the way") && !strings.Contains(engine.HintOf(err), "\n    chmod go-w /") {
+				t.Errorf("hint is %q", engine.HintOf(err))
 			}
 		})
 	}
@@ -162,7 +176,7 @@ func TestDiffOfDirectories(t *testing.T) {
 					t.Error("refused without a way out")
 				}
 			}
-			if d := cmp.Diff(c.want, got); d != "" {
+			if d := gocmp.Diff(c.want, got); d != "" {
 				t.Errorf("changes (-want +got):\n%s", d)
 			}
 			if got := diff.Outputs["mountpoint"].String(); got != "/mnt/disk/data/a+b" {
