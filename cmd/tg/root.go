@@ -50,14 +50,20 @@ makes it so. Nothing is stored but on the node itself.
 // root returns the command tg with everything below it. args are what it will be
 // given, for hints alone.
 func (s *session) root(args []string) *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:           "tg",
 		Short:         "Deploy applications on Proxmox VE from recipes",
 		Long:          about + exitText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          group,
-		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if version && len(args) == 0 {
+				return s.version()
+			}
+			return group(cmd, args)
+		},
+		Args: cobra.ArbitraryArgs,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if s.output != "" && s.output != "json" && s.output != "text" {
 				return usagef("--output is %q; wanted text or json", s.output)
@@ -70,6 +76,7 @@ func (s *session) root(args []string) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w\n  hint: %s", err, flagHint(c, err, args))}
 	})
+	root.Flags().BoolVar(&version, "version", false, "print the version of tg, as tg version does")
 	flags := root.PersistentFlags()
 	flags.StringVar(&s.host, "host", "", "node to work on: lab, a name of the config file, or user@host (TG_HOST)")
 	flags.StringVarP(&s.output, "output", "o", "", "text or json")

@@ -22,15 +22,18 @@ func (s *session) versionCmd() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version of tg",
 		Args:  exactly(),
-		RunE: func(*cobra.Command, []string) error {
-			v := readVersion()
-			if s.json() {
-				return s.term.JSON(v)
-			}
-			s.printf("tg %s %s/%s %s%s\n", v.Version, v.OS, v.Arch, v.Go, commitOf(v))
-			return nil
-		},
+		RunE:  func(*cobra.Command, []string) error { return s.version() },
 	}
+}
+
+// version prints the version of tg.
+func (s *session) version() error {
+	v := readVersion()
+	if s.json() {
+		return s.term.JSON(v)
+	}
+	s.printf("tg %s %s/%s %s%s\n", v.Version, v.OS, v.Arch, v.Go, commitOf(v))
+	return nil
 }
 
 func commitOf(v versionInfo) string {
