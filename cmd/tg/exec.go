@@ -129,22 +129,24 @@ func inside(c *pct.Guest, argv ...string) *engine.Audit {
 }
 
 // pickGuest returns the named container, or an error that says which there are.
-func (s *session) pickGuest(ctx context.Context, host engine.Host, app, name string) (*pct.Guest, error) {
+func (s *session) pickGuest(ctx context.Context, host *node, app, name string) (*pct.Guest, error) {
 	guests, node, err := pct.Look(ctx, host)
 	if err != nil {
 		return nil, err
 	}
-	return s.pickFrom(host, guests, node, app, name)
-}
-
-func (s *session) pickFrom(host engine.Host, guests *pct.Guests, node, app, name string) (*pct.Guest, error) {
 	if g := guests.Current(node, app, name); g != nil {
 		return g, nil
 	}
+	return nil, s.noSuchContainer(ctx, host, guests, app, name)
+}
+
+// noSuchContainer says that a container is not on the node, and which one may be meant,
+// or what became of its app.
+func (s *session) noSuchContainer(ctx context.Context, host *node, guests *pct.Guests, app, name string) error {
 	full := app + "/" + name
 	err := fmt.Errorf("there is no container %q on %s", full, host.Name())
 	if there := guests.Named(app, name); len(there) > 0 {
-		return nil, engine.WithHint(err, "it is on the node "+there[0].Node+" of the cluster")
+		return engine.WithHint(err, "it is on the node "+there[0].Node+" of the cluster")
 	}
 	var all, ofApp []string
 	for _, g := range guests.Mine() {
@@ -153,11 +155,16 @@ func (s *session) pickFrom(host engine.Host, guests *pct.Guests, node, app, name
 			ofApp = append(ofApp, g.ID.Name)
 		}
 	}
+	if len(ofApp) == 0 {
+		if gone := s.onlyDataLeft(ctx, host, app); gone != nil {
+			return gone
+		}
+	}
 	switch near := nearest(full, all); {
 	case near != "":
-		return nil, fmt.Errorf("%w (did you mean %q?)", err, near)
+		return fmt.Errorf("%w (did you mean %q?)", err, near)
 	case len(ofApp) > 0:
-		return nil, engine.WithHint(err, "containers of "+app+": "+strings.Join(slices.Compact(ofApp), ", "))
+		return engine.WithHint(err, "containers of "+app+": "+strings.Join(slices.Compact(ofApp), ", "))
 	}
-	return nil, engine.WithHint(err, "to see what is there:\n    "+s.line("ps"))
+	return s.noSuchApp(ctx, host, app)
 }

@@ -94,8 +94,7 @@ func (s *session) labHostName(ctx context.Context, n *node, app, name string) (s
 		return g.Config.Get("hostname"), nil
 	}
 	if slices.ContainsFunc(guests.Mine(), func(g *pct.Guest) bool { return g.ID.App == app }) {
-		_, err := s.pickGuest(ctx, n, app, name) // it says which containers there are
-		return "", err
+		return "", s.noSuchContainer(ctx, n, guests, app, name)
 	}
 	s.notef("lab: %s is not there yet; this holds once it is\n", app)
 	if app == name {

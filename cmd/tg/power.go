@@ -80,19 +80,23 @@ func (s *session) mustHave(ctx context.Context, host *node, app, container strin
 	if err != nil {
 		return err
 	}
-	for _, g := range guests.Mine() {
-		if container == "" && g.ID.App == app && g.Node == node {
+	if container != "" {
+		if guests.Current(node, app, container) != nil {
 			return nil
 		}
+		return s.noSuchContainer(ctx, host, guests, app, container)
 	}
-	if !slices.ContainsFunc(guests.Mine(), func(g *pct.Guest) bool { return g.ID.App == app }) {
+	elsewhere := false
+	for _, g := range guests.Mine() {
+		if g.ID.App == app && g.Node == node {
+			return nil
+		}
+		elsewhere = elsewhere || g.ID.App == app
+	}
+	if !elsewhere {
 		if err := s.onlyDataLeft(ctx, host, app); err != nil {
 			return err
 		}
-	}
-	if container != "" {
-		_, err := s.pickFrom(host, guests, node, app, container)
-		return err
 	}
 	return s.noSuchApp(ctx, host, app)
 }
