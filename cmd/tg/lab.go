@@ -105,6 +105,11 @@ type labState struct {
 	Term lab.Term `json:"term,omitempty"`
 }
 
+// stateOf is the state of a lab that runs.
+func stateOf(dir string, at lab.Endpoint) labState {
+	return labState{Running: true, Dir: dir, Exists: true, Addr: at.Addr, PID: at.PID, PVE: at.PVE, Term: at.Term}
+}
+
 func (s *session) labStatusCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
@@ -121,7 +126,7 @@ func (s *session) labStatus() error {
 	}
 	state := labState{Dir: dir}
 	if at, running := lab.Find(dir); running {
-		state = labState{Running: true, Dir: dir, Addr: at.Addr, PID: at.PID, PVE: at.PVE, Term: at.Term}
+		state = stateOf(dir, at)
 	}
 	_, err = os.Stat(filepath.Join(dir, "state.json"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -118,15 +118,24 @@ func orReason(said []byte, err error, logName string) string {
 	return err.Error()
 }
 
-// stopProcess asks a process to end and waits until gone says that it has.
-func stopProcess(ctx context.Context, pid int, gone func() bool) error {
+// stopProcess asks a process to end and waits until it has.
+func stopProcess(ctx context.Context, pid int) error {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
-	if err := waitFor(ctx, labStopTimeout, gone); err != nil {
+	if err := waitFor(ctx, labStopTimeout, func() bool { return hasEnded(pid) }); err != nil {
 		return fmt.Errorf("process %d does not end: %w", pid, err)
 	}
 	return nil
+}
+
+// hasEnded reports whether a process has, also where its parent has not asked how.
+func hasEnded(pid int) bool {
+	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return true
+	}
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // proc(5); none on other systems
+	return bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" Z"))
 }
 
 // catchLabSignals returns what is asked of this process.

@@ -25,7 +25,7 @@ func (*session) labSpawn(context.Context, string, labFlags) (lab.Endpoint, error
 	return lab.Endpoint{}, errNoLab
 }
 
-func stopProcess(context.Context, int, func() bool) error { return errNoLab }
+func stopProcess(context.Context, int) error { return errNoLab }
 
 func catchLabSignals(time.Duration) (asked <-chan labAsk, release func()) {
 	return nil, func() {}

@@ -39,7 +39,8 @@ func (s *session) labStart(ctx context.Context, f labFlags) error {
 	}
 	s.notef("%s\n", lab.StandInNotice)
 	if s.json() {
-		return s.term.JSON(labState{Running: true, Dir: dir, Exists: true, Addr: at.Addr, PID: at.PID, PVE: at.PVE, Term: lab.UntilStopped})
+		at.Term = lab.UntilStopped
+		return s.term.JSON(stateOf(dir, at))
 	}
 	if running {
 		s.printf("lab runs already: Proxmox VE %s, process %d\n", at.PVE, at.PID)
@@ -104,8 +105,16 @@ func (s *session) labServe(ctx context.Context, f labFlags) error {
 	if err != nil {
 		return err
 	}
-	s.printf("lab: Proxmox VE %s at %s; Ctrl-C stops it\n", l.Endpoint().PVE, l.Endpoint().Addr)
-	return errors.Join(stayLab(ctx, l, f.idle, asked), l.Close())
+	return errors.Join(s.tellServing(dir, l.Endpoint()), stayLab(ctx, l, f.idle, asked), l.Close())
+}
+
+// tellServing says where the lab that this process runs is.
+func (s *session) tellServing(dir string, at lab.Endpoint) error {
+	if s.json() {
+		return s.term.JSON(stateOf(dir, at))
+	}
+	s.printf("lab: Proxmox VE %s at %s; Ctrl-C stops it\n", at.PVE, at.Addr)
+	return nil
 }
 
 // labIdle is how long a lab that a command started stays when nobody uses it.

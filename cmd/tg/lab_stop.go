@@ -40,7 +40,7 @@ func (s *session) labStop(ctx context.Context) error {
 	if at.Term == lab.AsOpener {
 		return errLabHeld(at)
 	}
-	if err := stopProcess(ctx, at.PID, func() bool { _, on := lab.Find(dir); return !on }); err != nil {
+	if err := stopProcess(ctx, at.PID); err != nil {
 		return fmt.Errorf("stop the lab: %w", err)
 	}
 	if s.json() {

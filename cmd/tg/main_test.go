@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -76,8 +74,7 @@ func stopLab(t testing.TB, dir string) {
 	if !running {
 		return
 	}
-	gone := func() bool { _, err := lab.Last(dir); return errors.Is(err, fs.ErrNotExist) } // removed when all else is written
-	if err := stopProcess(context.Background(), at.PID, gone); err != nil {
+	if err := stopProcess(context.Background(), at.PID); err != nil {
 		t.Error(err)
 	}
 }
