@@ -10,7 +10,7 @@ import (
 )
 
 func unameProgram(p *proc) int {
-	o, _, exit, ok := p.options(grammar{names: "a s n r v m o p i"}, 1)
+	o, _, exit, ok := p.options(grammar{names: "a s n r v m o"}, 1)
 	if !ok {
 		return exit
 	}
@@ -43,11 +43,17 @@ func hostnameProgram(p *proc) int {
 }
 
 func idProgram(p *proc) int {
-	switch strings.Join(p.argv[1:], " ") {
-	case "-u", "-g":
-		fmt.Fprintln(p.stdout, 0)
-	case "-un", "-gn":
+	o, names, exit, ok := p.options(grammar{names: "u g n user group name"}, 1)
+	one := o.has("u") || o.has("g") || o.has("user") || o.has("group")
+	switch {
+	case !ok:
+		return exit
+	case len(names) > 0 && names[0] != "root":
+		return p.failf(1, "id: ‘%s’: no such user", names[0])
+	case one && (o.has("n") || o.has("name")):
 		fmt.Fprintln(p.stdout, "root")
+	case one:
+		fmt.Fprintln(p.stdout, 0)
 	default:
 		fmt.Fprintln(p.stdout, "uid=0(root) gid=0(root) groups=0(root)")
 	}
@@ -58,12 +64,19 @@ func idProgram(p *proc) int {
 const cores = 8
 
 func nprocProgram(p *proc) int {
+	_, names, exit, ok := p.options(grammar{names: "all"}, 1)
+	switch {
+	case !ok:
+		return exit
+	case len(names) > 0:
+		return p.failf(1, "nproc: extra operand ‘%s’\nTry 'nproc --help' for more information.", names[0])
+	}
 	fmt.Fprintln(p.stdout, cores)
 	return 0
 }
 
 func dateProgram(p *proc) int {
-	o, names, exit, ok := p.options(grammar{names: "u utc universal I: iso-8601: d: date: r:"}, 1)
+	o, names, exit, ok := p.options(grammar{names: "u utc universal I: iso-8601: d: date:"}, 1)
 	if !ok {
 		return exit
 	}
@@ -210,9 +223,13 @@ func envProgram(p *proc) int {
 
 // setsidProgram is setsid and nohup, whose program outlives the session.
 func setsidProgram(p *proc) int {
-	args := p.argv[1:]
-	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
-		args = args[1:]
+	names := "" // of nohup
+	if path.Base(p.argv[0]) == "setsid" {
+		names = "w wait"
+	}
+	_, args, exit, ok := p.options(grammar{names: names, inOrder: true}, 1)
+	if !ok {
+		return exit
 	}
 	if len(args) == 0 {
 		return p.failf(1, "%s: no command specified", path.Base(p.argv[0]))
@@ -307,7 +324,11 @@ func dpkgQueryProgram(p *proc) int {
 
 func pveversionProgram(p *proc) int {
 	all := p.node.packages().packages
-	if len(p.argv) == 1 {
+	o, names, err := grammar{names: "v verbose"}.parse(p.argv[1:])
+	if err != nil || len(names) > 0 {
+		return p.failf(255, "USAGE: pveversion [--verbose]")
+	}
+	if len(o) == 0 {
 		fmt.Fprintf(p.stdout, "pve-manager/%s/0e85aecd829f838c (running kernel: %s)\n", all["pve-manager"], kernelRelease)
 		return 0
 	}

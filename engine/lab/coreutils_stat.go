@@ -213,7 +213,7 @@ func (p *proc) statFS(name, format string) error {
 }
 
 func lsProgram(p *proc) int {
-	o, names, exit, ok := p.options(grammar{names: "1 l a A d n h i t r R p all almost-all directory"}, 2)
+	o, names, exit, ok := p.options(grammar{names: "1 l a A d n i all almost-all directory"}, 2)
 	if !ok {
 		return exit
 	}

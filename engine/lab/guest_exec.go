@@ -100,7 +100,7 @@ func (g *guestProc) known(name string) bool {
 func usualPrograms() []string {
 	return strings.Fields("createdb createuser dropdb pg_dump pg_dumpall pg_restore mysql mariadb mysqldump mariadb-dump " +
 		"php perl python python3 node npm ruby java openssl tini su-exec gosu setpriv " +
-		"awk basename chmod chown chgrp cp cut date dd df dirname du egrep expr find getent grep gzip head install " +
+		"awk basename chmod chown chgrp cp cut date dd df dirname du egrep expr find grep gzip head install " +
 		"kill ln mkfifo mktemp mv nproc od pwd readlink realpath rmdir sed seq sha256sum sort su sync tail tee timeout tr uname uniq wc whoami xargs")
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/tengil/tengil/engine/pve"
 )
 
-// guestLs is busybox's ls with -l, -a, -n and -d. Files come first, then
+// guestLs is busybox's ls with -1, -l, -a, -A, -n and -d. Files come first, then
 // directories, both sorted.
 func guestLs(g *guestProc) int {
 	exit := 0
@@ -67,7 +67,7 @@ func (g *guestProc) listDir(dir string) {
 		names = append(names, ".", "..")
 	}
 	for _, e := range list {
-		if g.flag('a') || !strings.HasPrefix(e.Name(), ".") {
+		if g.flag('a') || g.flag('A') || !strings.HasPrefix(e.Name(), ".") {
 			names = append(names, e.Name())
 		}
 	}

@@ -25,12 +25,14 @@ func guestPrograms() map[string]program {
 
 // lxcInfo prints the addresses of a container: lxc-info -n ID -iH.
 func lxcInfo(p *proc) int {
-	id := ""
-	for i, a := range p.argv {
-		if a == "-n" && i+1 < len(p.argv) {
-			id = p.argv[i+1]
-		}
+	o, _, exit, ok := p.options(grammar{names: "n: name: i ips H no-humanize"}, 1)
+	switch {
+	case !ok:
+		return exit
+	case !o.has("i") && !o.has("ips") || !o.has("H") && !o.has("no-humanize"):
+		return p.failf(1, "lxc-info: the lab models lxc-info -n ID -iH only")
 	}
+	id := o.last("n") + o.last("name")
 	vmid, refused := parseVMID(id)
 	g := p.node.guest(vmid)
 	if refused != "" || !g.Running {
@@ -51,14 +53,17 @@ func lxcInfo(p *proc) int {
 	return 0
 }
 
-// curl is curl on the node, which reaches containers only. It prints the body.
+// curl is curl on the node with -s, -S, -f and -m, which reaches containers only. It
+// prints the body.
 func curl(p *proc) int {
-	url := ""
-	for _, a := range p.argv[1:] {
-		if strings.Contains(a, "://") {
-			url = a
-		}
+	o, urls, err := grammar{names: "s S f m: silent show-error fail max-time:"}.parse(p.argv[1:])
+	switch {
+	case err != nil:
+		return p.failf(2, "curl: %v\ncurl: try 'curl --help' or 'curl --manual' for more information", err)
+	case len(urls) != 1:
+		return p.failf(2, "curl: (2) the lab models one URL")
 	}
+	url := urls[0]
 	host, port := urlTarget(url)
 	conn, err := p.node.dialGuest(p.ctx, net.JoinHostPort(host, port))
 	if err != nil {
@@ -77,7 +82,7 @@ func curl(p *proc) int {
 		return 56
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode >= 400 && slices.Contains(p.argv, "-f") {
+	if resp.StatusCode >= 400 && (o.has("f") || o.has("fail")) {
 		return 22
 	}
 	if _, err := io.Copy(p.stdout, resp.Body); err != nil {

@@ -18,38 +18,135 @@ func guestTools() map[string]func(g *guestProc) int {
 		"sh": guestSh, "bash": guestSh, "ash": guestSh,
 		"true":     func(*guestProc) int { return 0 },
 		"false":    func(*guestProc) int { return 1 },
-		"cat":      guestCat,
+		"cat":      taking("u", guestCat),
 		"env":      guestEnviron,
 		"printenv": guestEnviron,
-		"hostname": func(g *guestProc) int {
-			fmt.Fprintln(g.stdout, g.node.guest(g.id).Hostname)
-			return 0
-		},
-		"id": func(g *guestProc) int {
-			fmt.Fprintln(g.stdout, "uid=0(root) gid=0(root)")
-			return 0
-		},
+		"hostname": taking("s f", guestHostname),
+		"id":       taking("u g n", guestID),
+		"getent":   taking("", guestGetent),
 		"echo": func(g *guestProc) int {
 			fmt.Fprintln(g.stdout, strings.Join(g.argv[1:], " "))
 			return 0
 		},
-		"sleep": guestSleep,
+		"sleep": taking("", guestSleep),
 		"tar":   guestTar,
 		"stty":  guestStty,
 		"tty":   guestTty,
-		"ls":    guestLs,
+		"ls":    taking("1 l a A n d", guestLs),
 		"test":  guestTest,
 		"[":     guestTest,
-		"touch": func(g *guestProc) int { return g.each(g.touch) },
-		"mkdir": func(g *guestProc) int { return g.each(g.mkdir) },
-		"rm":    func(g *guestProc) int { return g.each(g.remove) },
-		"stat":  func(g *guestProc) int { return 0 },
+		"touch": taking("", func(g *guestProc) int { return g.each(g.touch) }),
+		"mkdir": taking("p", func(g *guestProc) int { return g.each(g.mkdir) }),
+		"rm":    taking("r R f", func(g *guestProc) int { return g.each(g.remove) }),
+		"stat":  guestStat,
 		"kill":  guestKill,
-		"grep":  guestGrep,
-		"ps":    func(g *guestProc) int { return 0 },
+		"grep":  taking("E q v c", guestGrep),
+		"ps":    taking("", guestPs),
 		"ip":    guestIP,
 		"httpd": func(g *guestProc) int { return 0 },
 	}
+}
+
+// taking returns a tool that refuses, as the real one does, every option but those.
+func taking(names string, tool func(g *guestProc) int) func(g *guestProc) int {
+	return func(g *guestProc) int {
+		if _, _, err := (grammar{names: names}).parse(g.argv[1:]); err != nil {
+			return g.failf(1, "%s: %v", path.Base(g.argv[0]), err)
+		}
+		return tool(g)
+	}
+}
+
+func guestHostname(g *guestProc) int {
+	if len(g.operands()) > 0 {
+		return g.failf(1, "hostname: sethostname: Operation not permitted")
+	}
+	fmt.Fprintln(g.stdout, g.node.guest(g.id).Hostname)
+	return 0
+}
+
+func guestID(g *guestProc) int {
+	switch {
+	case !g.flag('u') && !g.flag('g'):
+		fmt.Fprintln(g.stdout, "uid=0(root) gid=0(root)")
+	case g.flag('n'):
+		fmt.Fprintln(g.stdout, "root")
+	default:
+		fmt.Fprintln(g.stdout, "0")
+	}
+	return 0
+}
+
+// guestGetent is getent of passwd, group and hosts, all of it or by keys; what
+// only a resolver knows is not found.
+func guestGetent(g *guestProc) int {
+	args := g.operands()
+	if len(args) == 0 {
+		return g.failf(1, "getent: wrong number of arguments")
+	}
+	parts := strings.Fields
+	switch args[0] {
+	case "passwd", "group":
+		parts = func(line string) []string { return strings.Split(line, ":") }
+	case "hosts":
+	default:
+		return g.failf(1, "getent: Unknown database: %s", args[0])
+	}
+	data, err := g.readFile("/etc/" + args[0])
+	if err != nil {
+		data = nil
+	}
+	exit := 0
+	lines := slices.Collect(strings.Lines(string(data)))
+	for _, key := range args[1:] {
+		found := false
+		for _, line := range lines {
+			words := parts(strings.TrimSpace(line))
+			if args[0] != "hosts" && len(words) > 3 {
+				words = []string{words[0], words[2]} // name and number
+			}
+			if !strings.HasPrefix(line, "#") && slices.Contains(words, key) {
+				fmt.Fprintln(g.stdout, strings.TrimSpace(line))
+				found = true
+				break
+			}
+		}
+		if !found {
+			exit = 2
+		}
+	}
+	if len(args) == 1 {
+		_, _ = g.stdout.Write(data) // a reader that went away is none of its business
+	}
+	return exit
+}
+
+// guestStat is stat -c FORMAT.
+func guestStat(g *guestProc) int {
+	o, names, err := grammar{names: "c: L"}.parse(g.argv[1:])
+	switch {
+	case err != nil:
+		return g.failf(1, "stat: %v", err)
+	case !o.has("c"):
+		return g.failf(1, "stat: the lab models stat -c FORMAT only")
+	}
+	exit := 0
+	for _, name := range names {
+		f, err := g.look(name, o.has("L"))
+		if err != nil {
+			exit = g.failf(1, "stat: can't stat '%s': %s", name, reason(err))
+			continue
+		}
+		f.mount = func() string { return path.Join("/", g.root.mount(absolute(g.dir, name)).Path) }
+		fmt.Fprintln(g.stdout, f.format(o.last("c")))
+	}
+	return exit
+}
+
+// guestPs shows the first process, the only one that is modelled.
+func guestPs(g *guestProc) int {
+	fmt.Fprintf(g.stdout, "PID   USER     TIME  COMMAND\n    1 root      0:00 %s\n", strings.Join(g.node.guest(g.id).Init, " "))
+	return 0
 }
 
 func guestSh(g *guestProc) int {
@@ -147,25 +244,46 @@ func guestEnviron(g *guestProc) int {
 // guestSleep does not wait: nothing in a model takes time.
 func guestSleep(*guestProc) int { return 0 }
 
-// guestTest is test(1) with one file or string.
+// guestTest is test(1) of one file or string, or of two strings.
 func guestTest(g *guestProc) int {
 	args := slices.DeleteFunc(slices.Clone(g.argv[1:]), func(a string) bool { return a == "]" })
-	if len(args) == 3 {
-		if (args[1] == "=") == (args[0] == args[2]) {
-			return 0
-		}
-		return 1
+	not := len(args) > 1 && args[0] == "!"
+	if not {
+		args = args[1:]
 	}
-	if len(args) != 2 {
-		return 1
+	is, known := g.test(args)
+	switch {
+	case !known:
+		return g.failf(2, "sh: %s: unknown operand", args[0])
+	case is != not:
+		return 0
 	}
-	at, err := g.root.real(absolute(g.dir, args[1]), true)
-	if err != nil {
-		return 1
+	return 1
+}
+
+// test evaluates one expression; known is false for one that is not modelled.
+func (g *guestProc) test(args []string) (is, known bool) {
+	switch {
+	case len(args) == 0:
+		return false, true
+	case len(args) == 1:
+		return args[0] != "", true
+	case len(args) == 3 && (args[1] == "=" || args[1] == "!="):
+		return (args[1] == "=") == (args[0] == args[2]), true
+	case len(args) != 2:
+		return false, false
 	}
-	fi, err := os.Lstat(g.node.host(at))
+	link := args[0] == "-L" || args[0] == "-h"
+	var fi fs.FileInfo
+	at, err := g.root.real(absolute(g.dir, args[1]), !link)
+	if err == nil {
+		fi, err = os.Lstat(g.node.host(at))
+	}
 	ok := err == nil
 	switch args[0] {
+	case "-e", "-r", "-w", "-x":
+	case "-L", "-h":
+		ok = ok && fi.Mode()&fs.ModeSymlink != 0
 	case "-n":
 		ok = args[1] != ""
 	case "-z":
@@ -176,11 +294,10 @@ func guestTest(g *guestProc) int {
 		ok = ok && fi.Mode().IsRegular()
 	case "-s":
 		ok = ok && fi.Size() > 0
+	default:
+		return false, false
 	}
-	if ok {
-		return 0
-	}
-	return 1
+	return ok, true
 }
 
 // each calls f for each operand and prints its errors.
