@@ -28,6 +28,11 @@ func Look(ctx context.Context, h engine.Host, argv ...string) ([]byte, error) {
 	return res.Stdout, pve.Explain(err)
 }
 
+// WriteFile replaces one file of the node.
+func WriteFile(ctx context.Context, h engine.Host, f engine.File) error {
+	return pve.Explain(h.WriteFile(ctx, f))
+}
+
 // ReadFile reads one file of the node; the error wraps fs.ErrNotExist if there
 // is none.
 func ReadFile(ctx context.Context, h engine.Host, name string) ([]byte, error) {

@@ -79,7 +79,7 @@ func (m Mark) Set(ctx context.Context, h engine.Host, words ...string) error {
 	if err != nil {
 		return fmt.Errorf("mark of %s: %w", m.Step, err)
 	}
-	return h.WriteFile(ctx, engine.File{Name: m.file(), Data: append(data, '\n'), Perm: 0o600})
+	return act.WriteFile(ctx, h, engine.File{Name: m.file(), Data: append(data, '\n'), Perm: 0o600})
 }
 
 // FindAsks asks for the marks of all apps.

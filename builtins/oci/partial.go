@@ -101,5 +101,5 @@ func (f facts) write(ctx context.Context, h engine.Host, file string) error {
 	if err != nil {
 		return err
 	}
-	return h.WriteFile(ctx, engine.File{Name: file, Data: append(data, '\n'), Perm: 0o600})
+	return act.WriteFile(ctx, h, engine.File{Name: file, Data: append(data, '\n'), Perm: 0o600})
 }

@@ -296,5 +296,5 @@ func (c configure) writeLines(ctx context.Context, h engine.Host, vmid int, in e
 	if bytes.Equal(text, data) {
 		return nil
 	}
-	return h.WriteFile(ctx, engine.File{Name: ConfigFile(vmid), Data: text, Perm: 0o640, Was: data, Lock: configLock(vmid)})
+	return act.WriteFile(ctx, h, engine.File{Name: ConfigFile(vmid), Data: text, Perm: 0o640, Was: data, Lock: configLock(vmid)})
 }

@@ -307,7 +307,7 @@ func (c create) make(ctx context.Context, w engine.Work, vmid int) error {
 	if ip, fixed := c.recipeIP(); fixed {
 		intent.Address = ip.String()
 	}
-	if err := w.Host.WriteFile(ctx, record.IntentFile(c.app, intent)); err != nil {
+	if err := act.WriteFile(ctx, w.Host, record.IntentFile(c.app, intent)); err != nil {
 		return fmt.Errorf("note the intent: %w", err)
 	}
 	w.Report(fmt.Sprintf("unpacking into CT %d", vmid), 0, 0)

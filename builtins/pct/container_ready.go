@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/tengil/tengil/builtins/act"
 	"github.com/tengil/tengil/builtins/probe"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
@@ -94,7 +95,7 @@ func (c ready) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error)
 		}
 	}
 	mark := engine.File{Name: record.RunFile(c.app, markName(c.name)), Data: fmt.Appendln(nil, vmid), Perm: 0o600}
-	if err := w.Host.WriteFile(ctx, mark); err != nil {
+	if err := act.WriteFile(ctx, w.Host, mark); err != nil {
 		return nil, fmt.Errorf("note that it is ready: %w", err)
 	}
 	return engine.Outputs{"address": address}, nil

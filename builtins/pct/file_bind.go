@@ -192,7 +192,7 @@ func (f bindFile) Apply(ctx context.Context, w engine.Work) (engine.Outputs, err
 // write replaces a file and gives it its owner, without following a link in its
 // place: the mode comes with the content, as chmod would follow one.
 func (f content) write(ctx context.Context, h engine.Host, name string, data []byte) error {
-	if err := h.WriteFile(ctx, engine.File{Name: name, Data: data, Perm: fs.FileMode(f.perm())}); err != nil {
+	if err := act.WriteFile(ctx, h, engine.File{Name: name, Data: data, Perm: fs.FileMode(f.perm())}); err != nil {
 		return err
 	}
 	return act.Do(ctx, h, "chown", "-h", fmt.Sprintf("%d:%d", f.uid, f.gid), name)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tengil/tengil/builtins/act"
 	"github.com/tengil/tengil/builtins/probe"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/record"
@@ -150,7 +151,7 @@ func (p answering) Apply(ctx context.Context, w engine.Work) (engine.Outputs, er
 		return nil, err
 	}
 	mark := engine.File{Name: record.RunFile(p.app, markName(p.name)), Data: fmt.Appendln(nil, vmid), Perm: 0o600}
-	if err := w.Host.WriteFile(ctx, mark); err != nil {
+	if err := act.WriteFile(ctx, w.Host, mark); err != nil {
 		return nil, fmt.Errorf("note that it is ready: %w", err)
 	}
 	return engine.Outputs{}, nil

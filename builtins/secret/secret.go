@@ -199,7 +199,7 @@ func (s spec) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error) 
 	if err != nil {
 		return nil, err
 	}
-	err = w.Host.WriteFile(ctx, engine.File{Name: s.file, Data: []byte(value.Reveal() + "\n"), Perm: 0o600, Was: []byte{}})
+	err = act.WriteFile(ctx, w.Host, engine.File{Name: s.file, Data: []byte(value.Reveal() + "\n"), Perm: 0o600, Was: []byte{}})
 	if errors.Is(err, engine.ErrChanged) {
 		return s.read(ctx, w.Host)
 	}

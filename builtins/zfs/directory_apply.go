@@ -98,7 +98,7 @@ func (d directory) Apply(ctx context.Context, w engine.Work) (engine.Outputs, er
 		return nil, err
 	}
 	if want := d.mark(st.mount, record.DirMade); st.mark == nil || d.missing(st) != "" || st.mark.Protect != want.Protect {
-		if err := w.Host.WriteFile(ctx, record.DirectoryFile(want)); err != nil {
+		if err := act.WriteFile(ctx, w.Host, record.DirectoryFile(want)); err != nil {
 			return nil, err
 		}
 	}
@@ -108,7 +108,7 @@ func (d directory) Apply(ctx context.Context, w engine.Work) (engine.Outputs, er
 // make makes the directory under a mark that says so.
 func (d directory) make(ctx context.Context, h engine.Host, st *dirState) error {
 	mark := record.DirectoryFile(d.mark(st.mount, record.DirMaking))
-	if err := h.WriteFile(ctx, mark); err != nil {
+	if err := act.WriteFile(ctx, h, mark); err != nil {
 		return err
 	}
 	err := act.Do(ctx, h, "mkdir", "-m", "0755", d.path)

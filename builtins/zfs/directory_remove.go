@@ -68,7 +68,7 @@ func removeDirectory(ctx context.Context, h engine.Host, m record.Directory) err
 	}
 	if !gone {
 		m.Stage = record.DirRemoving
-		if err := h.WriteFile(ctx, record.DirectoryFile(m)); err != nil {
+		if err := act.WriteFile(ctx, h, record.DirectoryFile(m)); err != nil {
 			return err
 		}
 		// It may take long, and goes on when the connection breaks. Links are removed,
