@@ -9,13 +9,7 @@ package engine
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"strings"
-	"sync"
 )
 
 // A StepID names one step of a recipe: "pct_create/db". It is the same in every
@@ -112,9 +106,6 @@ type Diff struct {
 	Changes []Change
 	Outputs Outputs
 	Notes   []Note // what a reader of the plan should know besides the changes
-	// Revision tells apart, where changes have a Seal, what a plan in a file was made
-	// of: it is made of nothing that is secret. "" for no such change.
-	Revision string
 }
 
 // A Note is one labelled fact shown under a step of the plan.
@@ -175,25 +166,8 @@ type Change struct {
 	Loses    string `json:"loses,omitempty"`    // what data this destroys; "" if none
 	Restarts bool   `json:"restarts,omitempty"` // takes effect at the next start only
 	Hint     string `json:"hint,omitempty"`     // with AdoptRefused: how to adopt it
-	// Seal tells apart what From and To do not show; "" if they show all. It means
-	// something in this process only, and is never written.
-	Seal string `json:"-"`
-}
-
-// sealKey makes a seal worthless outside of this process, however short a value is.
-var sealKey = sync.OnceValue(func() []byte {
-	key := make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // never fails
-	return key
-})
-
-// Seal returns what stands for values that are not shown: the same for the same ones.
-func Seal(values ...string) string {
-	h := hmac.New(sha256.New, sealKey())
-	for _, v := range values {
-		fmt.Fprintf(h, "%d:%s", len(v), v)
-	}
-	return hex.EncodeToString(h.Sum(nil))
+	// Seal tells apart what From and To do not show; "" if they show all.
+	Seal string `json:"seal,omitempty"`
 }
 
 // A Found is something that tengil made on a node, told by its own marks there,

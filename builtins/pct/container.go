@@ -125,6 +125,7 @@ type container struct {
 	capDrop, capKeep         []string
 	net                      pve.Net
 	auto                     bool      // the address comes from pool; see at
+	sealKey                  []byte    // see at
 	pool                     pve.Range // the host's, zero where it has none for the bridge
 	nameserver, searchdomain string
 	onboot, protection       bool

@@ -209,13 +209,14 @@ func (c *container) lowest(used users) given {
 		hint: "make the range of the host wider (docs/hosts.md), or give an address with ip and gateway, or ip = \"dhcp\""}
 }
 
-// at returns the container with the address that the observation gave it.
+// at returns the container with what the observation gave it: its address, and the
+// key that seals what is not shown.
 func (c *container) at(f *found) *container {
-	if !c.auto || !f.given.ip.IsValid() {
-		return c
-	}
 	d := *c
-	d.net.IP, d.net.GW = c.pool.CIDR(f.given.ip), c.pool.Gateway.String()
+	d.sealKey = f.sealKey
+	if c.auto && f.given.ip.IsValid() {
+		d.net.IP, d.net.GW = c.pool.CIDR(f.given.ip), c.pool.Gateway.String()
+	}
 	return &d
 }
 

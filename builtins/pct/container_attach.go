@@ -218,7 +218,7 @@ func (c *container) rawFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 	for _, name := range slices.Compact(names) {
 		f := field{name: name, want: engine.Known(want.text[name]), have: was.text[name], restarts: true}
 		if strings.HasPrefix(name, "lxc.environment") {
-			f.have = otherValue
+			f.have, f.seal = otherValue, c.seal(have, name, was.text[name], want.text[name])
 		}
 		if name == namesField {
 			f.why = "the containers of an app find each other by their names"

@@ -54,11 +54,7 @@ func (c configure) Diff(now engine.State, in engine.Inputs) (engine.Diff, error)
 	if action == engine.Replace {
 		changes = append(changes, engine.Change{Action: engine.Replace, Field: "config", Why: "the new container gets its mounts, devices and environment"})
 	}
-	d := engine.Diff{Changes: changes, Outputs: engine.Outputs{"restart": engine.Known(restartReason(w.changed()))}}
-	if slices.ContainsFunc(changes, func(ch engine.Change) bool { return ch.Seal != "" }) {
-		d.Revision = f.revision
-	}
-	return d, nil
+	return engine.Diff{Changes: changes, Outputs: engine.Outputs{"restart": engine.Known(restartReason(w.changed()))}}, nil
 }
 
 func changesOf(fields []field, action engine.Action, why string) []engine.Change {

@@ -234,6 +234,12 @@ func (c *container) entrypointField(w *wants, have *pve.Config, img pve.ImageCon
 // may be a secret of an earlier recipe, and nothing tells any more.
 const otherValue = "(another value)"
 
+// seal stands for values that are not shown, among them what somebody has set for
+// the next start.
+func (c *container) seal(have *pve.Config, values ...string) string {
+	return engine.Seal(c.sealKey, slices.Concat([]string{string(c.id)}, values, have.PendingEnv)...)
+}
+
 func (c *container) envFields(w *wants, have *pve.Config, img pve.ImageConfig, known bool, in engine.Inputs) error {
 	was := map[string]string{}
 	for _, line := range have.Env {
@@ -263,7 +269,10 @@ func (c *container) envFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 		old, there := was[name]
 		f.same = there && v.IsKnown() && old == v.Reveal()
 		if there {
-			f.have, f.seal = otherValue, engine.Seal(old, v.Reveal())
+			f.have = otherValue
+		}
+		if there || v.IsSecret() && c.sealKey != nil {
+			f.seal = c.seal(have, name, old, v.Reveal())
 		}
 		// What an image brings for itself is no news of the recipe.
 		if fromRecipe || len(have.Options) > 0 {
@@ -276,7 +285,7 @@ func (c *container) envFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 			name = "(broken line)"
 		}
 		if !wanted[name] && known {
-			w.fields = append(w.fields, field{name: "env." + name, have: otherValue, seal: engine.Seal(value), restarts: true})
+			w.fields = append(w.fields, field{name: "env." + name, have: otherValue, seal: c.seal(have, name, value), restarts: true})
 		}
 	}
 	return nil

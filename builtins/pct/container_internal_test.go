@@ -1,6 +1,7 @@
 package pct
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -86,5 +87,45 @@ func TestIdsOfOneRunDiffer(t *testing.T) {
 	}
 	if id, err := ids.next(guests); err == nil {
 		t.Errorf("got id %d beyond the range", id)
+	}
+}
+
+// What a plan does not show of a value it seals, so that a plan in a file does not fit another one.
+func TestWhatIsHiddenIsSealed(t *testing.T) {
+	c := &container{id: "pct_create/c", app: "a", name: "c", sealKey: engine.NewSealKey(), env: []engine.Entry{{Key: "N", Value: engine.Lit("1")}}}
+	hidden := func(conf string) map[string]string {
+		t.Helper()
+		have, err := pve.ParseConfig([]byte("hostname: a-c\n" + conf))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w wants
+		in := engine.Inputs{Value: func(engine.Ref) engine.Value { return engine.Unknown("later") }}
+		if err := errors.Join(c.envFields(&w, have, pve.ImageConfig{}, true, in), c.rawFields(&w, have, pve.ImageConfig{}, true, in)); err != nil {
+			t.Fatal(err)
+		}
+		seals := map[string]string{}
+		for _, f := range w.changed() {
+			if f.have == otherValue {
+				seals[f.name] = f.seal
+			}
+		}
+		return seals
+	}
+	const runtime = "lxc.environment.runtime: "
+	for name, field := range map[string]struct{ field, one, other string }{
+		"a value of the recipe":                 {"env.N", runtime + "N=2\n", runtime + "N=3\n"},
+		"a value that the recipe does not have": {"env.OLD", runtime + "OLD=2\n", runtime + "OLD=3\n"},
+		"a raw line":                            {"lxc.environment", "lxc.environment: A=2\n", "lxc.environment: A=3\n"},
+		"a value for the next start": {"env.N", runtime + "N=2\n\n[pct:pending]\n" + runtime + "N=7\n",
+			runtime + "N=2\n\n[pct:pending]\n" + runtime + "N=8\n"},
+	} {
+		one, again, other := hidden(field.one)[field.field], hidden(field.one)[field.field], hidden(field.other)[field.field]
+		if one == "" || !engine.Lasts(one) || one != again {
+			t.Errorf("%s: seals are %q and %q, want the same", name, one, again)
+		}
+		if other == "" || other == one {
+			t.Errorf("%s: seals of another value are %q and %q, want others", name, one, other)
+		}
 	}
 }

@@ -1,8 +1,6 @@
 package pct
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,9 +23,8 @@ type found struct {
 	all     *Guests
 	given   given // the fixed IPv4 address
 	hosts   hosts
-	// revision changes with each run of the app, and tells nothing of the node.
-	revision string
-	known    map[string]string // addresses of the app's containers, as far as this observation tells, by name
+	sealKey []byte            // of the app; nil without a record
+	known   map[string]string // addresses of the app's containers, as far as this observation tells, by name
 }
 
 func (c *container) Asks(known *engine.Answers) []engine.Ask {
@@ -107,20 +104,18 @@ func (c *container) Observe(a *engine.Answers) (engine.State, error) {
 	if f.marks, err = readMarks(a, c.app); err != nil {
 		return nil, err
 	}
-	if f.revision, err = observeRevision(a, c.app); err != nil {
-		return nil, err
-	}
+	f.sealKey = sealKey(a, c.app)
 	return f, c.observeIntent(a, f)
 }
 
-// observeRevision returns the digest of the app's record, which has the time of the
-// last run and no secret in it.
-func observeRevision(a *engine.Answers, app string) (string, error) {
-	return engine.Parsed(a, "revision "+app, func(a *engine.Answers) (string, error) {
-		files, err := a.Glob(record.PrivGlob(app))
-		sum := sha256.Sum256(files[record.PrivFile(app, "record.json")])
-		return hex.EncodeToString(sum[:8]), err
+// sealKey returns the key in the app's record, if there is one. What is wrong with a
+// record is told by those who cannot do without.
+func sealKey(a *engine.Answers, app string) []byte {
+	key, _ := engine.Parsed(a, "seal key "+app, func(a *engine.Answers) ([]byte, error) {
+		r, err := record.Read(a, app)
+		return r.SealKey, err
 	})
+	return key
 }
 
 // observeIntent finds out how far a creation came that an earlier run began.

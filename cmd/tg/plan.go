@@ -80,7 +80,11 @@ func (s *session) plan(ctx context.Context, name string, options []string, f pla
 		return err
 	}
 	if f.out != "" {
-		if err := s.writePlan(o, p, f.out); err != nil {
+		words := []string{"run", name}
+		if f.values != "" {
+			words = append(words, "--values", f.values)
+		}
+		if err := s.writePlan(o, p, f.out, s.line(append(words, options...)...)); err != nil {
 			return err
 		}
 	}

@@ -44,8 +44,12 @@ func errIsPlan(name string) error {
 }
 
 // writePlan writes the plan with all that it was made of to a file that only its
-// owner reads: it tells much about a node.
-func (s *session) writePlan(o *opened, p *engine.Plan, name string) error {
+// owner reads: it tells much about a node. What runs the same without a file is in run.
+func (s *session) writePlan(o *opened, p *engine.Plan, name, run string) error {
+	if hidden := plan.Unsealed(p); hidden != "" {
+		return engine.WithHint(fmt.Errorf("%s: the value that is there is not shown, and %s has no record of %s with a key to seal it; no plan was written", hidden, p.Host, p.App.Name),
+			"carry it out without a file; later plans can be written then:\n    "+run)
+	}
 	text, err := plan.JSON(p)
 	if err != nil {
 		return err

@@ -109,7 +109,7 @@ func (s *session) carryOut(ctx context.Context, o *opened, p *engine.Plan, c car
 	if err := s.consent(ctx, c.yes, "Apply?"); err != nil {
 		return err
 	}
-	remembered, err := recordOf(o)
+	remembered, err := recordOf(o, p)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (s *session) finishRecord(ctx context.Context, o *opened, p *engine.Plan, c
 		return err
 	}
 	defer lock.Close()
-	r, err := recordOf(o)
+	r, err := recordOf(o, p)
 	if err != nil {
 		return err
 	}
@@ -203,12 +203,19 @@ func (s *session) finishRecord(ctx context.Context, o *opened, p *engine.Plan, c
 
 // recordOf returns what the node is to remember of the app while a run is under
 // way.
-func recordOf(o *opened) (*record.Record, error) {
+func recordOf(o *opened, p *engine.Plan) (*record.Record, error) {
+	was, err := record.Read(p.Seen, p.App.Name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if was.SealKey == nil {
+		was.SealKey = engine.NewSealKey()
+	}
 	g := o.recipe.Graph
 	containers, err := pct.Containers(g)
 	return &record.Record{
 		App: g.App.Name, Source: g.App.Source, Digest: g.App.Digest, Options: g.App.Options, Given: o.given, Updated: time.Now().UTC(),
-		Containers: containers, Unfinished: true,
+		Containers: containers, Unfinished: true, SealKey: was.SealKey,
 	}, err
 }
 

@@ -16,7 +16,7 @@ const FileFormat = 1
 
 // A File is a plan to be carried out later or from elsewhere: what it is for, all
 // that it was made of, and the plan itself, to compare with. It holds no secret,
-// as neither a recipe, nor an option, nor a plan does.
+// as neither a recipe, nor an option, nor a plan does; what the plan hides it seals.
 type File struct {
 	Format int        `json:"tengil_plan"` // FileFormat; Encode sets it
 	Tengil string     `json:"tg"`          // version of the program that made it

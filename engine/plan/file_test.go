@@ -146,31 +146,53 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// What is hidden makes another plan in the process, and in a file by its revision.
+// What is hidden makes another plan in the process, and in a file that has seals.
 func TestHiddenValuesThatDifferAreADifference(t *testing.T) {
-	of := func(old, revision string) *engine.Plan {
-		p := onePlan([]engine.Change{{Action: engine.Update, Field: "env.N", From: "(another value)", To: "2", Why: "x", Seal: engine.Seal(old, "2")}}, nil, nil, engine.Known(""))
-		p.Nodes[0].Diff.Revision = revision
-		return p
+	key := engine.NewSealKey()
+	of := func(old string, key []byte) *engine.Plan {
+		return onePlan([]engine.Change{{Action: engine.Update, Field: "env.N", From: "(another value)", To: "2", Why: "x", Seal: engine.Seal(key, old, "2")}}, nil, nil, engine.Known(""))
 	}
-	if d := plan.Difference(of("1", "r"), of("1", "r")); d != "" {
-		t.Errorf("of the same: %s", d)
+	const differ = "other values that are not shown"
+	for name, key := range map[string][]byte{"with a key": key, "without": nil} {
+		if d := plan.Difference(of("1", key), of("1", key)); d != "" {
+			t.Errorf("%s: of the same: %s", name, d)
+		}
+		if d := plan.Difference(of("1", key), of("3", key)); !strings.Contains(d, differ) {
+			t.Errorf("%s: of another value: %q", name, d)
+		}
 	}
-	if d := plan.Difference(of("1", "r"), of("3", "r")); !strings.Contains(d, "other values that are not shown") {
-		t.Errorf("of another value: %q", d)
+	open := func(p *engine.Plan) *plan.File {
+		f, err := plan.Decode(planFile(t, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
 	}
-	data := planFile(t, of("1", "r"))
-	if bytes.Contains(data, []byte(engine.Seal("1", "2"))) {
-		t.Error("the seal is in the file")
+	for _, tt := range []struct {
+		name   string
+		file   *plan.File
+		now    *engine.Plan
+		differ bool
+	}{
+		{"the same", open(of("1", key)), of("1", key), false},
+		{"another value", open(of("1", key)), of("3", key), true},
+		{"another key", open(of("1", key)), of("1", engine.NewSealKey()), true},
+		{"no key any more", open(of("1", key)), of("1", nil), true},
+		{"no key when it was made", open(of("1", nil)), of("1", key), true},
+		{"never a key", open(of("1", nil)), of("1", nil), true},
+	} {
+		d, err := tt.file.Difference(tt.now)
+		if err != nil || strings.Contains(d, differ) != tt.differ || !tt.differ && d != "" {
+			t.Errorf("file, %s: %q, %v", tt.name, d, err)
+		}
 	}
-	f, err := plan.Decode(data)
-	if err != nil {
-		t.Fatal(err)
+	if data := planFile(t, of("1", nil)); bytes.Contains(data, []byte("process:")) {
+		t.Errorf("a seal that means nothing is in the file:\n%s", data)
 	}
-	if d, err := f.Difference(of("1", "r")); d != "" || err != nil {
-		t.Errorf("file of the same: %q, %v", d, err)
+	if got := plan.Unsealed(of("1", key)); got != "" {
+		t.Errorf("with a key, %q is unsealed", got)
 	}
-	if d, err := f.Difference(of("3", "s")); !strings.Contains(d, "a run of the application came between") || err != nil {
-		t.Errorf("file of another: %q, %v", d, err)
+	if got := plan.Unsealed(of("1", nil)); !strings.HasSuffix(got, ": env.N") {
+		t.Errorf("without a key, %q is unsealed", got)
 	}
 }

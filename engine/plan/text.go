@@ -66,8 +66,6 @@ type stepView struct {
 	Action  engine.Action `json:"action,omitempty"` // strongest; "" when nothing is to be done
 	Notes   []engine.Note `json:"notes,omitempty"`
 	Changes []partChange  `json:"changes,omitempty"`
-	// Revision is that of its parts; a program only compares it.
-	Revision string `json:"revision,omitempty"`
 }
 
 type partChange struct {
@@ -115,7 +113,6 @@ func viewOf(p *engine.Plan) *view {
 			v.Steps = append(v.Steps, s)
 		}
 		s.Notes = append(s.Notes, n.Diff.Notes...)
-		s.Revision += n.Diff.Revision
 		for _, c := range n.Diff.Changes {
 			s.Changes = append(s.Changes, partChange{n.ID.Part(), c})
 		}
@@ -155,7 +152,30 @@ func strongest(changes []partChange) engine.Action {
 }
 
 // JSON returns the plan for programs: all steps, those without changes too.
-func JSON(p *engine.Plan) ([]byte, error) { return json.MarshalIndent(viewOf(p), "", "  ") }
+func JSON(p *engine.Plan) ([]byte, error) {
+	v := viewOf(p)
+	for _, s := range v.Steps {
+		for i, c := range s.Changes {
+			if !engine.Lasts(c.Seal) {
+				s.Changes[i].Seal = ""
+			}
+		}
+	}
+	return json.MarshalIndent(v, "", "  ")
+}
+
+// Unsealed returns the first change that hides a value and has no seal that a file
+// could hold, as "pct_create/web: env.N"; "" if there is none.
+func Unsealed(p *engine.Plan) string {
+	for _, s := range viewOf(p).Steps {
+		for _, c := range s.Changes {
+			if !engine.Lasts(c.Seal) {
+				return string(s.ID) + ": " + c.Field
+			}
+		}
+	}
+	return ""
+}
 
 // Text returns the plan as people read it: the steps with something to do, in
 // the order of the graph, a line for each change, and a summary. The text is the

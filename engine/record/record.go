@@ -71,6 +71,9 @@ type Record struct {
 	// Secrets are the names of those that were made. One that is among them and has
 	// no file was lost: what it protects cannot be opened with a new one.
 	Secrets []string `json:"secrets,omitempty"`
+	// SealKey is what plans in files are sealed with (engine.Seal). It is made by the
+	// first run and kept nowhere else, so that a file does not tell what it hides.
+	SealKey []byte `json:"seal_key,omitempty"`
 	// Unfinished is set while a run is under way, and stays set if it failed or was
 	// cut: a container may lack its mounts then.
 	Unfinished bool `json:"unfinished,omitempty"`
