@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tengil/tengil/builtins/zfs"
 	"github.com/tengil/tengil/cmd/tg/ui"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
@@ -39,8 +40,13 @@ func (s *session) examineNode(ctx context.Context, host *node) []check {
 	}
 	checks = append(checks, quorum(answers), mapped(answers))
 	if facts != nil {
-		checks = append(checks, storages(ctx, host, facts)...)
-		checks = append(checks, space(ctx, host, facts, answers)...)
+		more, err := host.Batch(ctx, answers.Missing(placeAsks(facts)))
+		if err != nil {
+			return append(checks, failed("reachable", err))
+		}
+		answers = answers.Merge(more)
+		checks = append(checks, storages(facts, answers)...)
+		checks = append(checks, space(facts, answers)...)
 		checks = append(checks, skopeo(facts, answers))
 	}
 	checks = append(checks, clock(answers, asked, answered))
@@ -48,6 +54,31 @@ func (s *session) examineNode(ctx context.Context, host *node) []check {
 		checks = append(checks, sessions(answers), forwarding(ctx, host))
 	}
 	return checks
+}
+
+// placeAsks are the questions about the directories that the facts name: where data
+// is kept on a node without ZFS, and where archives of images are.
+func placeAsks(f *engine.Facts) []engine.Ask {
+	var asks []engine.Ask
+	for _, p := range f.Pools {
+		if p.Name == f.Default.Pool && p.Dir != "" {
+			asks = append(zfs.DataDirAsks(p.Dir), pve.SpaceAsks([]string{p.Dir})...)
+		}
+	}
+	if dir := templatesDir(f); dir != "" {
+		asks = append(asks, pve.SpaceAsks([]string{dir})...)
+	}
+	return asks
+}
+
+// templatesDir returns the directory of the storage of archives, "" if it has none.
+func templatesDir(f *engine.Facts) string {
+	for _, s := range f.Storages {
+		if s.Name == f.Default.Templates {
+			return s.Path
+		}
+	}
+	return ""
 }
 
 func orElse(text, other string) string {
@@ -130,7 +161,7 @@ func mapped(a *engine.Answers) check {
 }
 
 // storages checks what recipes take by default: a pool, two storages, a bridge.
-func storages(ctx context.Context, host *node, f *engine.Facts) []check {
+func storages(f *engine.Facts, answers *engine.Answers) []check {
 	choice := func(name, have, todo, lacks string) check {
 		if have == "" {
 			return problem(name, todo, "%s", lacks)
@@ -138,7 +169,7 @@ func storages(ctx context.Context, host *node, f *engine.Facts) []check {
 		return fine(name, "%s", have)
 	}
 	return []check{
-		pool(ctx, host, f),
+		pool(f, answers),
 		choice("storage", f.Default.Storage, "on the node, let one hold containers:\n    pvesm set local-zfs --content rootdir,images",
 			"no storage takes root file systems (content rootdir)"),
 		choice("templates", f.Default.Templates, "on the node, let one hold them:\n    pvesm set local --content vztmpl,iso,backup",
@@ -148,7 +179,7 @@ func storages(ctx context.Context, host *node, f *engine.Facts) []check {
 	}
 }
 
-func pool(ctx context.Context, host *node, f *engine.Facts) check {
+func pool(f *engine.Facts, answers *engine.Answers) check {
 	if f.Default.Pool == "" {
 		return problem("pool", "make one: Datacenter, the node, Disks, ZFS, Create; or name a directory for data, when the host is added:\n    tg host add NAME ADDRESS --data /srv/data",
 			"the node has no ZFS pool for the data of applications")
@@ -158,7 +189,7 @@ func pool(ctx context.Context, host *node, f *engine.Facts) check {
 			continue
 		}
 		if p.Dir != "" {
-			return dataDir(ctx, host, p)
+			return dataDir(p, answers)
 		}
 		if p.Health != "ONLINE" {
 			return problem("pool", "on the node:\n    zpool status "+p.Name, "%s is %s", p.Name, p.Health)
@@ -187,27 +218,18 @@ func room(name, where, todo string, free engine.Size) check {
 }
 
 // space checks where images are staged and kept.
-func space(ctx context.Context, host *node, f *engine.Facts, answers *engine.Answers) []check {
-	var checks []check
-	look := func(a *engine.Answers, what, dir string) {
-		free, err := pve.FreeSpace(a, dir)
+func space(f *engine.Facts, answers *engine.Answers) []check {
+	look := func(what, dir string) check {
+		free, err := pve.FreeSpace(answers, dir)
 		if err != nil {
-			checks = append(checks, failed("space", err))
-			return
+			return failed("space", err)
 		}
-		checks = append(checks, room("space", dir+" ("+what+")", "on the node:\n    du -xh "+dir+" | sort -h | tail", free))
+		return room("space", dir+" ("+what+")", "on the node:\n    du -xh "+dir+" | sort -h | tail", free)
 	}
-	look(answers, "where images are put together", pve.StagingDir)
-	i := slices.IndexFunc(f.Storages, func(s engine.Storage) bool { return s.Name == f.Default.Templates })
-	if i < 0 || f.Storages[i].Path == "" {
-		return checks
+	checks := []check{look("where images are put together", pve.StagingDir)}
+	if dir := templatesDir(f); dir != "" {
+		checks = append(checks, look("archives of images", dir))
 	}
-	dir := f.Storages[i].Path
-	more, err := host.Batch(ctx, pve.SpaceAsks([]string{dir}))
-	if err != nil {
-		return append(checks, failed("space", err))
-	}
-	look(more, "archives of images", dir)
 	return checks
 }
 

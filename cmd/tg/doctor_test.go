@@ -1,13 +1,18 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/lab"
+	"github.com/tengil/tengil/engine/lab/labtest"
 	"github.com/tengil/tengil/engine/pve"
 )
 
@@ -56,5 +61,49 @@ func TestLimitsOfTheHostReachTheRun(t *testing.T) {
 	got := limits(engine.Limits{Downloads: 1, Starts: 3})
 	if diff := cmp.Diff(map[engine.Class]int{engine.Download: 1, engine.Start: 3}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// The doctor asks twice, also where it looks into a directory for data and into that
+// of a storage.
+func TestTheDoctorTakesTwoRoundTrips(t *testing.T) {
+	for _, c := range []struct {
+		name, storage string
+		choices       engine.Choices
+		pool          string
+	}{
+		{"with ZFS", "", engine.Choices{}, "tank, "},
+		{"in a directory", "dir", engine.Choices{Data: "/srv/data"}, "data, in /srv/data, "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, err := lab.Open(t.Context(), lab.Options{Dir: labtest.TempDir(t), Storage: c.storage})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if err := os.Mkdir(filepath.Join(l.Root(), "srv/data"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			host, err := dialBench(t.Context(), l.Endpoint())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer host.Close()
+			at := &node{host, target{address: labName, choices: c.choices}}
+			before, _ := at.rounds()
+			said := map[string]string{}
+			for _, c := range new(session).examineNode(t.Context(), at) {
+				if c.State != stateOK {
+					t.Errorf("%+v", c)
+				}
+				said[c.Name] += c.Says + "\n"
+			}
+			if after, counts := at.rounds(); after-before != 2 || !counts {
+				t.Errorf("%d round trips", after-before)
+			}
+			if !strings.HasPrefix(said["pool"], c.pool) || !strings.Contains(said["space"], "/var/lib/vz (archives of images), ") {
+				t.Errorf("said %q", said)
+			}
+		})
 	}
 }
