@@ -140,7 +140,9 @@ func (s *session) connectLab(ctx context.Context, t target) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.notef("%s\n", lab.StandInNotice)
+	if at, _ := lab.Last(dir); !at.Real { // one that does not run is a model
+		s.notef("%s\n", lab.StandInNotice)
+	}
 	at, err := s.labAt(ctx, dir)
 	if err != nil {
 		return nil, err

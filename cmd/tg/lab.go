@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 type labFlags struct {
 	pve, gpu, storage string
 	pull              bool
+	real              bool // containers run with LXC
 	foreground        bool
 	idle              time.Duration // 0: until it is stopped
 }
@@ -33,7 +35,7 @@ goes on until it is stopped.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
-	cmd.AddCommand(s.labStartCmd(), s.labServeCmd(), s.labStopCmd(), s.labResetCmd(), s.labStatusCmd(), s.labHealthCmd(), s.labFaultCmd(), s.labShellCmd())
+	cmd.AddCommand(s.labStartCmd(), s.labServeCmd(), s.labStopCmd(), s.labResetCmd(), s.labStatusCmd(), s.labHealthCmd(), s.labFaultCmd(), s.labShellCmd(), s.labInitCmd())
 	return cmd
 }
 
@@ -83,6 +85,7 @@ func addLabFlags(cmd *cobra.Command, f *labFlags) {
 	cmd.Flags().StringVar(&f.gpu, "gpu", "", "what a new lab has: intel, amd, nvidia or none")
 	cmd.Flags().StringVar(&f.storage, "storage", "", "what a new lab keeps data on: zfs, dir or lvmthin")
 	cmd.Flags().BoolVar(&f.pull, "pull", false, "fetch real images from real registries")
+	cmd.Flags().BoolVar(&f.real, "real", false, "run containers for real, with LXC; needs Linux and root (tg lab doctor)")
 	for name, values := range map[string]cobra.CompletionFunc{
 		"pve": completeWords(labReleases...), "gpu": completeWords(labGPUs...),
 		"storage": completeWords(labStorages...),
@@ -90,6 +93,14 @@ func addLabFlags(cmd *cobra.Command, f *labFlags) {
 		if err := cmd.RegisterFlagCompletionFunc(name, values); err != nil {
 			panic(err) // the flag is defined right above
 		}
+	}
+}
+
+// args are the arguments by which this program runs a lab with these flags.
+func (f labFlags) args() []string {
+	return []string{
+		"lab", "serve", "--pve=" + f.pve, "--gpu=" + f.gpu, "--storage=" + f.storage,
+		fmt.Sprintf("--pull=%t", f.pull), fmt.Sprintf("--real=%t", f.real), "--idle=" + f.idle.String(),
 	}
 }
 
@@ -101,13 +112,14 @@ type labState struct {
 	Addr    string `json:"addr,omitempty"`
 	PID     int    `json:"pid,omitempty"`
 	PVE     string `json:"pve,omitempty"`
+	Real    bool   `json:"real,omitempty"`
 	// Term tells how long it stays: "idle" or "stopped", as in lab.Term.
 	Term lab.Term `json:"term,omitempty"`
 }
 
 // stateOf is the state of a lab that runs.
 func stateOf(dir string, at lab.Endpoint) labState {
-	return labState{Running: true, Dir: dir, Exists: true, Addr: at.Addr, PID: at.PID, PVE: at.PVE, Term: at.Term}
+	return labState{Running: true, Dir: dir, Exists: true, Addr: at.Addr, PID: at.PID, PVE: at.PVE, Real: at.Real, Term: at.Term}
 }
 
 func (s *session) labStatusCmd() *cobra.Command {

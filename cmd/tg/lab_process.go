@@ -70,7 +70,7 @@ func startLab(dir, logName string, f labFlags) (ended <-chan error, err error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(self, "lab", "serve", "--pve="+f.pve, "--gpu="+f.gpu, "--storage="+f.storage, fmt.Sprintf("--pull=%t", f.pull), "--idle="+f.idle.String())
+	cmd := exec.Command(self, f.args()...)
 	cmd.Env = append(os.Environ(), "TG_LAB_DIR="+dir)
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = log, log

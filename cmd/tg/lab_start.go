@@ -37,7 +37,9 @@ func (s *session) labStart(ctx context.Context, f labFlags) error {
 	if err != nil {
 		return err
 	}
-	s.notef("%s\n", lab.StandInNotice)
+	if !at.Real {
+		s.notef("%s\n", lab.StandInNotice)
+	}
 	if s.json() {
 		at.Term = lab.UntilStopped
 		return s.term.JSON(stateOf(dir, at))
@@ -63,6 +65,9 @@ func (f labFlags) fits(dir string, at lab.Endpoint) error {
 	case f.storage != "" && f.storage != at.Storage:
 		return engine.WithHint(fmt.Errorf("the lab in %q has storage %q, not %q", dir, at.Storage, f.storage),
 			"to make a new one:\n    tg lab stop && tg lab reset && tg lab start --storage "+f.storage)
+	case f.real && !at.Real:
+		return engine.WithHint(fmt.Errorf("the lab in %q runs already, as a model", dir),
+			"to start it again:\n    tg lab stop && tg lab start --real")
 	case f.pull && !at.Pull:
 		return engine.WithHint(fmt.Errorf("the lab in %q runs already, with stand-in images only", dir),
 			"to start it again:\n    tg lab stop && tg lab start --pull")
@@ -91,13 +96,20 @@ func (s *session) labServe(ctx context.Context, f labFlags) error {
 	if err != nil {
 		return err
 	}
+	real, err := s.labRealOptions(dir)
+	if err != nil {
+		return err
+	}
+	if f.real && real == nil {
+		return s.labEnclose(ctx, dir, f)
+	}
 	asked, release := catchLabSignals(f.idle)
 	defer release()
 	term := lab.UntilStopped
 	if f.idle > 0 {
 		term = lab.UntilIdle
 	}
-	l, err := lab.Open(ctx, lab.Options{Dir: dir, PVE: f.pve, GPU: f.gpu, Storage: f.storage, Pull: f.pull, Term: term, Log: s.log()})
+	l, err := lab.Open(ctx, lab.Options{Dir: dir, PVE: f.pve, GPU: f.gpu, Storage: f.storage, Pull: f.pull, Real: real, Term: term, Log: s.log()})
 	var used *lab.InUseError
 	if errors.As(err, &used) && used.Endpoint.PID != 0 && f.idle > 0 {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -26,6 +27,11 @@ type unpacking struct {
 	// own is told whose each entry is, with ids as in the container. name is
 	// relative to dir and clean.
 	own func(name string, o owner)
+	// owned is set if own gives the entry to its owner; else the entry keeps the
+	// lab's, which must be able to read, change and remove it.
+	owned bool
+	// attr is told an extended attribute of an entry; nil leaves them out.
+	attr func(name, attr, value string) error
 	// step is called between two entries; its error ends the unpacking as it is.
 	step func() error
 }
@@ -290,8 +296,17 @@ func (x *extractor) finish(h *tar.Header) error {
 	if h.Typeflag == tar.TypeSymlink || h.Typeflag == tar.TypeLink {
 		return nil
 	}
-	// The lab does not run as root and must be able to read, change and remove
-	// what it unpacks; own is told the image's mode.
+	if err := x.setAttrs(h); err != nil {
+		return x.failed("unpack", h.Name)
+	}
+	if !h.ModTime.IsZero() {
+		if err := x.root.Chtimes(h.Name, h.ModTime, h.ModTime); err != nil {
+			return x.failed("unpack", h.Name)
+		}
+	}
+	if x.owned {
+		return nil
+	}
 	perm := fs.FileMode(h.Mode) & 0o777
 	perm |= 0o600
 	if h.Typeflag == tar.TypeDir {
@@ -299,6 +314,21 @@ func (x *extractor) finish(h *tar.Header) error {
 	}
 	if err := x.root.Chmod(h.Name, perm); err != nil {
 		return x.failed("unpack", h.Name)
+	}
+	return nil
+}
+
+// setAttrs sets the extended attributes of an entry.
+func (x *extractor) setAttrs(h *tar.Header) error {
+	if x.attr == nil {
+		return nil
+	}
+	for key, value := range h.PAXRecords {
+		if attr, ok := strings.CutPrefix(key, "SCHILY.xattr."); ok {
+			if err := x.attr(filepath.ToSlash(h.Name), attr, value); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type Endpoint struct {
 	GPU       string `json:"gpu"`     // intel, amd, nvidia or none
 	Storage   string `json:"storage"` // zfs, dir or lvmthin
 	Pull      bool   `json:"pull,omitempty"`
+	Real      bool   `json:"real,omitempty"` // containers run with LXC
 	Term      Term   `json:"term,omitempty"`
 }
 
@@ -109,12 +110,21 @@ func (k keys) endpoint(addr string, n *node) Endpoint {
 		HostKey:   strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k.host.PublicKey()))),
 		User:      "root",
 		ClientKey: k.clientFile,
-		PID:       os.Getpid(),
+		PID:       n.process(),
 		PVE:       n.release(),
 		GPU:       gpuName(n.state.GPU),
 		Storage:   storageName(n.state.Disks),
 		Pull:      n.pull,
+		Real:      n.lxc != nil,
 	}
+}
+
+// process is the one to ask that the lab ends.
+func (n *node) process() int {
+	if n.lxc != nil {
+		return n.lxc.PID
+	}
+	return os.Getpid()
 }
 
 // loadKeys reads the keys of the lab in dir, making those that are missing.

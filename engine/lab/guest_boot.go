@@ -23,6 +23,8 @@ type boot struct {
 	deaf  bool // it does not end when it is asked to
 	// shell is the command line of the shell whose script runs, if it is PID 1.
 	shell []string
+	// ended is closed when PID 1 has ended by itself; nil if it never does.
+	ended <-chan struct{}
 }
 
 // bootGuest runs a command line as PID 1. found is false if it does not exist.

@@ -39,7 +39,7 @@ func lxcInfo(p *proc) int {
 		return p.failf(1, "%s doesn't exist", id)
 	}
 	var addrs []string
-	for _, l := range g.Links {
+	for _, l := range p.node.driver.links(vmid) {
 		for _, cidr := range []string{l.IP, l.IP6} {
 			if a, _, ok := strings.Cut(cidr, "/"); ok {
 				addrs = append(addrs, a)
@@ -65,7 +65,7 @@ func curl(p *proc) int {
 	}
 	url := urls[0]
 	host, port := urlTarget(url)
-	conn, err := p.node.dialGuest(p.ctx, net.JoinHostPort(host, port))
+	conn, err := p.node.driver.dial(p.ctx, net.JoinHostPort(host, port))
 	if err != nil {
 		return 7
 	}

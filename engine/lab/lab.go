@@ -31,6 +31,8 @@ type Options struct {
 	// Pull lets the node's skopeo fetch what the lab does not have from real
 	// registries.
 	Pull bool
+	// Real, if not nil, has the containers run with LXC.
+	Real *Real
 	// Term tells others how long the lab is meant to stay.
 	Term Term
 	// Log gets what goes wrong in the lab itself; nil discards it.
@@ -98,6 +100,11 @@ func open(ctx context.Context, dir string, o Options) (*Lab, error) {
 	if err := n.openSaver(); err != nil {
 		return nil, err
 	}
+	if n.lxc != nil { // what ran has ended with the lab
+		if err := errors.Join(n.loseState(), n.boot()); err != nil {
+			return nil, errors.Join(err, n.closeSaver())
+		}
+	}
 	l, err := n.serve(ctx, o)
 	if err != nil {
 		return nil, errors.Join(err, n.closeSaver())
@@ -117,8 +124,7 @@ func (n *node) serve(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	n.record.file = record
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	ln, err := o.listen(ctx)
 	if err != nil {
 		return nil, errors.Join(err, record.Close())
 	}
@@ -140,6 +146,15 @@ func (n *node) serve(ctx context.Context, o Options) (*Lab, error) {
 	return l, nil
 }
 
+// listen returns where the lab is reached.
+func (o Options) listen(ctx context.Context) (net.Listener, error) {
+	if o.Real != nil {
+		return o.Real.Listener, nil
+	}
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", "127.0.0.1:0")
+}
+
 // newNode loads the node of dir or seeds a fresh one.
 func newNode(dir string, o Options) (*node, error) {
 	log := o.Log
@@ -148,6 +163,7 @@ func newNode(dir string, o Options) (*node, error) {
 	}
 	n := &node{name: nodeName, dir: dir, delay: o.Delay, log: log, pull: o.Pull}
 	n.life.begin(context.Background())
+	n.driver = modelDriver{n}
 	var err error
 	n.state, err = loadState(dir)
 	switch {
@@ -164,6 +180,13 @@ func newNode(dir string, o Options) (*node, error) {
 		return nil, err
 	}
 	n.programs = programs()
+	if o.Real == nil {
+		return n, nil
+	}
+	if err := n.useLXC(o.Real); err != nil {
+		return nil, err
+	}
+	n.programs["skopeo"] = realSkopeo
 	return n, nil
 }
 
@@ -175,6 +198,7 @@ func (l *Lab) shut() error {
 	l.reboots.Wait()
 	err := l.server.close()
 	l.node.life.finish()
+	l.node.killAll()
 	l.node.background.Wait()
 	err = errors.Join(err, l.node.closeSaver())
 	l.node.record.flush()

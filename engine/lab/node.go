@@ -44,6 +44,9 @@ type node struct {
 
 	// life ends when the lab closes or its power is cut; what outlives its session
 	// (units, containers) hangs on it and is counted by background.
+	driver driver // of what is in containers
+	lxc    *Real  // nil where they are modelled; files belong to who owns them if not
+
 	life       lifetime
 	background sync.WaitGroup
 	pids       pidTable

@@ -8,7 +8,7 @@ import (
 
 // An owner is who a file belongs to and its permission bits. Those of files and
 // directories are noted where they differ from root's, since the lab does not run
-// as root.
+// as root; where containers run for real it does, and files have their owners.
 type owner struct {
 	UID  int         `json:"uid"`
 	GID  int         `json:"gid"`
@@ -78,6 +78,9 @@ func (n *node) owner(name string, fi fs.FileInfo) owner {
 	if inPmxcfs(name) {
 		return pmxcfsOwner(name, fi)
 	}
+	if n.lxc != nil {
+		return n.kernelOwner(fi)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.state.Owners.has(name) {
@@ -101,6 +104,10 @@ func defaultMode(fi fs.FileInfo) fs.FileMode {
 
 // setOwner notes an owner and mode; name is as in owner.
 func (n *node) setOwner(name string, o owner) {
+	if n.lxc != nil {
+		n.setKernelOwner(name, o)
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.state.Owners.put(name, o)
@@ -109,6 +116,10 @@ func (n *node) setOwner(name string, o owner) {
 // noteMode notes the mode of a file of root's just made.
 func (n *node) noteMode(name string, perm fs.FileMode) {
 	if inPmxcfs(name) {
+		return
+	}
+	if n.lxc != nil {
+		n.setKernelMode(name, perm)
 		return
 	}
 	n.mu.Lock()

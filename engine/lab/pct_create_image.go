@@ -86,6 +86,8 @@ func (cr *creation) unpackImage(a *ociArchive) error {
 		shown: lxcRoot(cr.id),
 		limit: limit,
 		own:   func(name string, o owner) { cr.ownEntry(root, name, o) },
+		owned: cr.node.lxc != nil,
+		attr:  cr.attributes(root),
 		step:  cr.checkpoint,
 	})
 	if err != nil {
@@ -162,6 +164,22 @@ func (cr *creation) ownEntry(root, name string, o owner) {
 		o.Mode = 0o777
 	}
 	cr.ownMapped(at, o)
+}
+
+// attributes returns what sets extended attributes in a root, nil where files do
+// not have their own.
+func (cr *creation) attributes(root string) func(name, attr, value string) error {
+	if cr.node.lxc == nil {
+		return nil
+	}
+	inside := guestRoot{cr.node, []guestMount{{Path: "/", Source: root}}}
+	return func(name, attr, value string) error {
+		at, err := inside.real(name, false)
+		if err != nil {
+			return err
+		}
+		return cr.node.setXattr(at, attr, value)
+	}
 }
 
 // ownMapped notes the owner of a file with the container's ids mapped.

@@ -18,15 +18,10 @@ func pctExec(c *guestCall) error {
 		}
 		return dief(255, "missing command at /usr/share/perl5/PVE/CLI/pct.pm line %d.", line)
 	}
-	g := c.node.guest(c.id)
-	if !g.Running {
+	if !c.node.guest(c.id).Running {
 		return dief(255, "container '%d' not running!", c.id)
 	}
-	p := &guestProc{
-		ctx: c.ctx, node: c.node, id: c.id, root: guestRoot{c.node, g.Mounts},
-		argv: c.extra, env: c.attachEnv(), dir: "/", stdin: c.stdin, stdout: c.stdout, stderr: c.stderr,
-	}
-	exit, found := p.run()
+	exit, found := c.node.driver.attach(c, c.extra, c.attachEnv())
 	if !found {
 		fmt.Fprintf(c.stderr, "lxc-attach: %d: ../src/lxc/attach.c: lxc_attach_run_command: 1845 No such file or directory - Failed to exec \"%s\"\n", c.id, c.extra[0])
 	}

@@ -76,7 +76,7 @@ func (c *guestCall) startGuest(id int) error {
 	if errors.As(cut, &failed) {
 		return cut
 	}
-	b, err := c.bootInit(id, root, conf)
+	b, err := c.node.driver.start(c, id, conf, root)
 	if err != nil {
 		return c.giveUp(err)
 	}
@@ -251,6 +251,12 @@ func (n *node) began(id int, conf *pve.Config, mounts []guestMount, b *boot) {
 	})
 	n.holdMounts(id)
 	n.writeLeaseDNS(conf, guestRoot{n, mounts})
+	if b.ended != nil {
+		n.background.Go(func() {
+			<-b.ended
+			n.endRun(id, pid)
+		})
+	}
 }
 
 // holdMounts keeps the file systems of a running container from being unmounted.

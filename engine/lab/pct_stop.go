@@ -3,6 +3,8 @@ package lab
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/tengil/tengil/engine/pve"
 )
@@ -14,8 +16,22 @@ func (n *node) endGuest(id int) {
 	if !g.Running {
 		return
 	}
-	n.pids.remove(g.PID)
-	n.changeGuest(id, (*guestState).stop)
+	n.driver.kill(id)
+	n.endRun(id, g.PID)
+}
+
+// endRun notes that the run of a container with a number of PID 1 has ended, once.
+func (n *node) endRun(id, pid int) {
+	ended := false
+	n.changeGuest(id, func(g *guestState) {
+		if ended = g.Running && g.PID == pid; ended {
+			g.stop()
+		}
+	})
+	if !ended {
+		return
+	}
+	n.pids.remove(pid)
 	n.holdMounts(id)
 	conf, err := n.guestConfig(id)
 	if err != nil || !conf.HasPending() {
@@ -74,7 +90,7 @@ func pctShutdown(c *guestCall) error {
 		return err
 	}
 	return c.locked("vzshutdown", func(*pve.Config) error {
-		if c.node.guest(c.id).Deaf && c.opts["forceStop"] != "1" {
+		if !c.node.driver.halt(c, c.haltTime()) && c.opts["forceStop"] != "1" {
 			return c.didNotStop()
 		}
 		c.node.endGuest(c.id)
@@ -82,14 +98,18 @@ func pctShutdown(c *guestCall) error {
 	})
 }
 
-// didNotStop is how a shutdown ends when PID 1 does not. The lab does not wait
-// for the timeout.
-func (c *guestCall) didNotStop() error {
-	timeout := c.opts["timeout"]
-	if timeout == "" {
-		timeout = "60"
+// haltTime is how long PID 1 has to end.
+func (c *guestCall) haltTime() time.Duration {
+	seconds, err := strconv.Atoi(c.opts["timeout"])
+	if err != nil {
+		seconds = 60
 	}
-	fmt.Fprintf(c.stdout, "command 'lxc-stop -n %d --nokill --timeout %s' failed: exit code 1\n", c.id, timeout)
+	return time.Duration(seconds) * time.Second
+}
+
+// didNotStop is how a shutdown ends when PID 1 does not.
+func (c *guestCall) didNotStop() error {
+	fmt.Fprintf(c.stdout, "command 'lxc-stop -n %d --nokill --timeout %d' failed: exit code 1\n", c.id, int(c.haltTime().Seconds()))
 	return dief(255, "container did not stop")
 }
 
@@ -99,6 +119,7 @@ func pctReboot(c *guestCall) error {
 		return err
 	}
 	return c.locked("vzreboot", func(*pve.Config) error {
+		c.node.driver.halt(c, c.haltTime())
 		c.node.endGuest(c.id)
 		return c.startGuest(c.id)
 	})

@@ -35,6 +35,7 @@ func (l *Lab) PowerCut() error {
 
 // loseState drops what a node has in its memory.
 func (n *node) loseState() error {
+	n.killAll()
 	n.mu.Lock()
 	for id := range n.state.Guests.all() {
 		n.state.Guests.edit(id).stop()
@@ -56,6 +57,13 @@ func (n *node) loseState() error {
 	}
 	n.save()
 	return err
+}
+
+// killAll ends what runs in containers, where that is real.
+func (n *node) killAll() {
+	for _, id := range n.guestIDs() {
+		n.driver.kill(id)
+	}
 }
 
 // empty removes all that is in a directory.

@@ -14,14 +14,15 @@ func (c *guestCall) interfaces(id int) any {
 		fmt.Fprintf(c.stderr, "%d doesn't exist\n", id)
 		return nil
 	}
-	up := slices.ContainsFunc(g.Links, func(l guestLink) bool { return !l.Down })
+	links := c.node.driver.links(id)
+	up := slices.ContainsFunc(links, func(l guestLink) bool { return !l.Down })
 	lo := apiInterface{HWAddr: "00:00:00:00:00:00", HW: "00:00:00:00:00:00", Name: "lo", Addrs: []apiAddress{}}
 	if up {
 		lo.add("127.0.0.1/8")
 		lo.add("::1/128")
 	}
 	out := []any{lo}
-	for _, l := range g.Links {
+	for _, l := range links {
 		i := apiInterface{HWAddr: l.HWAddr, HW: l.HWAddr, Name: l.Name, Addrs: []apiAddress{}}
 		if !l.Down {
 			i.add(l.IP)

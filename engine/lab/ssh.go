@@ -236,7 +236,7 @@ func (c *conn) forward(ch ssh.NewChannel) {
 		return
 	}
 	addr := net.JoinHostPort(want.Host, strconv.FormatUint(uint64(want.Port), 10))
-	to, err := c.node.dialGuest(c.ctx, addr)
+	to, err := c.node.driver.dial(c.ctx, addr)
 	if err != nil {
 		_ = ch.Reject(ssh.ConnectionFailed, refusal(err)) // the peer may be gone
 		return

@@ -65,7 +65,7 @@ func (n *node) snapshot(name string, props map[string]string) error {
 	if z.Datasets.has(name) {
 		return zfsErrorf("cannot create snapshot '%s': dataset already exists", name)
 	}
-	if err := copyTree(n.storeDir(name), n.filesDir(filesystemOf(name))); err != nil {
+	if err := n.copyTree(n.storeDir(name), n.filesDir(filesystemOf(name))); err != nil {
 		return fmt.Errorf("snapshot %q: %w", name, err)
 	}
 	z.Datasets.put(name, z.born(name, clean))
@@ -80,9 +80,12 @@ func (n *node) filesDir(name string) string {
 	return n.storeDir(name)
 }
 
-func copyTree(to, from string) error {
+func (n *node) copyTree(to, from string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
+	}
+	if _, err := os.Stat(from); err == nil && n.lxc != nil {
+		return copyFiles(to, from)
 	}
 	err := os.CopyFS(to, os.DirFS(from))
 	if errors.Is(err, fs.ErrNotExist) { // never mounted: no files yet
@@ -142,7 +145,7 @@ func (n *node) rollback(name string, force bool) error {
 			return err
 		}
 	}
-	return copyTree(dir, n.storeDir(name))
+	return n.copyTree(dir, n.storeDir(name))
 }
 
 // snapshotDataset makes one snapshot ("tank/a@s1"). Errors are *zfsError with the

@@ -1,0 +1,241 @@
+package lxc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Runner runs containers. The zero value is not ready: see NewRunner.
+type Runner struct {
+	dir     string // for the configurations, which LXC finds by name
+	cgroups string
+	v2      bool
+}
+
+// NewRunner returns a runner that keeps what LXC needs below dir and puts the
+// cgroups of containers below cgroups.
+func NewRunner(dir, cgroups string) (*Runner, error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, err
+	}
+	return &Runner{dir: dir, cgroups: cgroups, v2: unified()}, nil
+}
+
+// A StartError is a start that LXC gave up.
+type StartError struct{ Said string }
+
+func (e *StartError) Error() string { return "lxc-start: " + strings.TrimSpace(e.Said) }
+
+// ErrEnded says that PID 1 ended as soon as it had begun.
+var ErrEnded = errors.New("PID 1 has ended")
+
+// A Run is a container that runs.
+type Run struct {
+	PID  int           // of its PID 1, in the lab's namespace
+	Done chan struct{} // closed when it has ended and LXC has cleaned up
+}
+
+// Start starts a container and returns when its PID 1 runs. A start that LXC
+// gives up is a *StartError; if PID 1 has ended by then, the error is ErrEnded.
+func (r *Runner) Start(ctx context.Context, c Container) (*Run, error) {
+	home := filepath.Join(r.dir, c.Name)
+	if err := os.MkdirAll(home, 0o711); err != nil {
+		return nil, err
+	}
+	if err := r.makeDevices(home, c); err != nil {
+		return nil, err
+	}
+	text, err := c.config(r.cgroups, r.v2, filepath.Join(home, "dev"))
+	if err != nil {
+		return nil, &StartError{Said: err.Error()}
+	}
+	if err := os.WriteFile(filepath.Join(home, "config"), []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	log := filepath.Join(home, "log")
+	_ = os.Remove(log) // of the start before
+	out, err := r.run(ctx, append([]string{"lxc-start", "-P", r.dir, "-n", c.Name, "-d", "-l", "ERROR", "-o", log, "--"}, c.Argv...)...)
+	if err != nil {
+		more, _ := os.ReadFile(log) // what it printed has to do
+		return nil, &StartError{Said: string(out) + string(more)}
+	}
+	return r.watch(ctx, c.Name)
+}
+
+// watch finds PID 1 of a container that has just been started and waits for its
+// end.
+func (r *Runner) watch(ctx context.Context, name string) (*Run, error) {
+	out, _ := r.run(ctx, "lxc-info", "-P", r.dir, "-n", name, "-p", "-H") // fails for one that has ended
+	pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil || pid <= 0 {
+		r.awaitStopped(name)
+		return nil, ErrEnded
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		r.awaitStopped(name)
+		return nil, ErrEnded
+	}
+	run := &Run{PID: pid, Done: make(chan struct{})}
+	go func() {
+		defer close(run.Done)
+		defer unix.Close(fd)
+		for {
+			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+			if !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+		r.awaitStopped(name)
+	}()
+	return run, nil
+}
+
+// stopWait bounds how long LXC may take to clean up after PID 1.
+const stopWait = "10"
+
+// awaitStopped waits until LXC's monitor has cleaned up and is gone.
+func (r *Runner) awaitStopped(name string) {
+	_, _ = r.run(context.Background(), "lxc-wait", "-P", r.dir, "-n", name, "-s", "STOPPED", "-t", stopWait) // no better way if it fails
+}
+
+// Kill ends a container at once. One that does not run is no error.
+func (r *Runner) Kill(name string, run *Run) error {
+	out, err := r.run(context.Background(), "lxc-stop", "-P", r.dir, "-n", name, "-k")
+	select {
+	case <-run.Done:
+		return nil
+	case <-time.After(10 * time.Second):
+		return fmt.Errorf("lxc-stop: %w: %s", err, out)
+	}
+}
+
+// Halt sends PID 1 the signal that asks it to end and waits so long; ended is
+// false if it has not.
+func (r *Runner) Halt(ctx context.Context, name string, run *Run, timeout time.Duration) (ended bool) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, _ = r.run(ctx, "lxc-stop", "-P", r.dir, "-n", name, "--nokill", "--nolock", "--timeout", strconv.Itoa(max(1, int(timeout.Seconds())))) // Done tells
+	select {
+	case <-run.Done:
+		return true
+	default:
+	}
+	select {
+	case <-run.Done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Streams are those of a command.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Attach runs a command in a container as its root, with env and nothing else of
+// this process if clear is not set, and returns its exit status.
+func (r *Runner) Attach(ctx context.Context, name string, argv, env []string, clearEnv bool, s Streams) (int, error) {
+	keep := "--keep-env"
+	if clearEnv {
+		keep = "--clear-env"
+	}
+	cmd := exec.CommandContext(ctx, "lxc-attach", append([]string{"-P", r.dir, "-n", name, keep, "--"}, argv...)...)
+	cmd.Env = append([]string{"PATH=" + searchPath}, env...)
+	cmd.Stdout, cmd.Stderr = s.Out, s.Err
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	go func() { // ends with the pipe, or when the caller's stdin does
+		_, _ = io.Copy(in, s.In)
+		_ = in.Close()
+	}()
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		if st, ok := exit.Sys().(syscall.WaitStatus); ok && st.Signaled() {
+			return 128 + int(st.Signal()), nil
+		}
+		return exit.ExitCode(), nil
+	case errors.Is(err, exec.ErrWaitDelay):
+		return cmd.ProcessState.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// searchPath is where LXC's own programs are.
+const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// run runs one of LXC's programs and returns all that it printed.
+func (r *Runner) run(ctx context.Context, argv ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Env = []string{"PATH=" + searchPath}
+	cmd.WaitDelay = time.Second // a monitor inherits what it prints to
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil
+	}
+	return out.Bytes(), err
+}
+
+// makeDevices makes the device nodes that a container is to see.
+func (r *Runner) makeDevices(home string, c Container) error {
+	dir := filepath.Join(home, "dev")
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if len(c.Devices) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	for i, d := range c.Devices {
+		name := filepath.Join(dir, strconv.Itoa(i))
+		kind := uint32(unix.S_IFBLK)
+		if d.Char {
+			kind = unix.S_IFCHR
+		}
+		if err := unix.Mknod(name, kind|d.Mode, int(unix.Mkdev(d.Major, d.Minor))); err != nil {
+			return fmt.Errorf("device %s: %w", d.Target, err)
+		}
+		if err := os.Lchown(name, c.FirstUID+d.UID, c.FirstGID+d.GID); err != nil {
+			return err
+		}
+		if err := unix.Chmod(name, d.Mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unified reports whether the machine has one cgroup hierarchy for all.
+var unified = sync.OnceValue(func() bool {
+	_, err := os.Stat("/sys/fs/cgroup/cgroup.controllers")
+	return err == nil
+})
