@@ -161,7 +161,18 @@ func (c Command) Run(ctx context.Context, w engine.Work, at Place) error {
 		return fmt.Errorf("stdin is %s", stdin)
 	}
 	w.Report("run "+c.String(), 0, 0)
-	return act.DoStdin(ctx, w.Host, strings.NewReader(stdin.Reveal()), at.Wrap(argv...)...)
+	return unseen(act.DoStdin(ctx, w.Host, strings.NewReader(stdin.Reveal()), at.Wrap(argv...)...))
+}
+
+// unseen makes of an error that leaves open whether the command is still at work one
+// that is not tried again in the same run: the guard does not tell. See engine.Lingering.
+func unseen(err error) error {
+	var exit *engine.ExitError
+	if !errors.Is(err, engine.ErrTransient) || errors.As(err, &exit) {
+		return err
+	}
+	return engine.WithHint(fmt.Errorf("%v; it may still be at work, so it is not begun a second time", err),
+		"when it has ended, run this again: if the guard does not say that it is done, it is begun anew")
 }
 
 // Statuses that are no answer of a guard: those of a shell or lxc-attach that

@@ -20,12 +20,16 @@ type host struct {
 	made   bool
 	broken int    // status of every guard, if not 0
 	said   string // what such a guard writes on standard error
+	lost   string // "guard" or "command": the connection is, while it runs
 	ran    []string
 	stdin  string
 }
 
 func (h *host) Run(_ context.Context, c engine.Cmd) (engine.Result, error) {
 	exit := 0
+	if h.lost == "guard" && c.ReadOnly || h.lost == "command" && !c.ReadOnly {
+		return engine.Result{}, engine.Transient(errors.New("connection lost while it ran"))
+	}
 	switch {
 	case c.ReadOnly && h.broken != 0:
 		exit = h.broken
@@ -116,5 +120,18 @@ func TestWordsHoldNoSecret(t *testing.T) {
 	other.Argv = append(other.Argv, engine.Lit("c"))
 	if slices.Equal(words, other.Words()) {
 		t.Error("another argv gives the same words")
+	}
+}
+
+// Whatever is tried again at once begins with the guard, so what was lost in the guard
+// may be; what was lost in the command may not.
+func TestALostCommandIsNotForAnotherTry(t *testing.T) {
+	err := command().Run(t.Context(), work(&host{lost: "guard"}), plain())
+	if !errors.Is(err, engine.ErrTransient) {
+		t.Errorf("lost in the guard: %v", err)
+	}
+	err = command().Run(t.Context(), work(&host{lost: "command"}), plain())
+	if err == nil || errors.Is(err, engine.ErrTransient) || !strings.Contains(err.Error(), "connection lost while it ran; it may still be at work") || engine.HintOf(err) == "" {
+		t.Errorf("lost in the command: %v, hint %q", err, engine.HintOf(err))
 	}
 }
