@@ -16,7 +16,7 @@ import (
 var temporary = regexp.MustCompile(`/\.[^/]+\.tg-[0-9A-Za-z]{6}$`)
 
 // volatile is what may differ between two nodes that are in the same state.
-var volatile = regexp.MustCompile(`subvol-\d+-disk-\d+|"vmid\\"%3A\d+|vmid"%3A\d+|/lxc/\d+|CT \d+|\b10\.10\.10\.\d+\b|BC:24:11:[0-9A-F:]{8}|[0-9a-zA-Z]{32}$|tengil-\S+\.service`)
+var volatile = regexp.MustCompile(`subvol-\d+-disk-\d+|"vmid\\"%3A\d+|vmid"%3A\d+|/lxc/\d+|CT \d+|\b10\.10\.10\.\d+\b|BC:24:11:[0-9A-F:]{8}|[0-9a-zA-Z]{32}$|tengil-\S+\.service|"seal_key": "[^"]+"`)
 
 var hostnameLine = regexp.MustCompile(`(?m)^hostname: (.*)$`)
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"path"
 	"slices"
 	"sync"
 	"testing"
@@ -167,43 +166,24 @@ func (s stage) do(r *rig, h *tg) error {
 	if err != nil {
 		return err
 	}
-	rec := record.Record{App: app, Source: "immich.star", Digest: p.App.Digest, Updated: time.Unix(1, 0).UTC()}
+	o := record.RunOptions{Forget: s.recipe == "", Who: "test"}
 	if s.recipe != "" {
-		if err := h.WriteFile(ctx, rec.File()); err != nil {
-			return err
+		o.Record = &record.Record{App: app, Source: "immich.star", Digest: p.App.Digest, Updated: time.Unix(1, 0).UTC()}
+		if p.Empty() {
+			if cut, err := record.Unfinished(p.Seen, app); err != nil || !cut {
+				return err
+			}
+			return record.Finish(ctx, h, p, o.Record, o.Who)
 		}
 	}
-	o := quick
-	o.Cut, o.Deadline = ctx.Done(), deadline
-	sum, err := exec.Run(ctx, p, h, o)
-	if s.recipe != "" {
-		rec.Outputs = map[string]string{}
-		for _, out := range sum.Outputs {
-			rec.Outputs[out.Name] = out.Value.String()
-		}
-		return errors.Join(err, h.WriteFile(ctx, rec.File()))
-	}
+	run, err := record.Begin(ctx, h, p, o)
 	if err != nil {
 		return err
 	}
-	return forget(ctx, h, p)
-}
-
-// forget removes the record of an app of which nothing is left.
-func forget(ctx context.Context, h engine.Host, p *engine.Plan) error {
-	if slices.ContainsFunc(p.Orphans, func(o engine.Orphan) bool { return o.Keep }) {
-		return nil
-	}
-	file := record.PrivFile(app, "record.json")
-	if _, err := h.Run(ctx, engine.Cmd{Argv: []string{"rm", "-f", "--", file}}); err != nil {
-		return err
-	}
-	_, err := h.Run(ctx, engine.Cmd{Argv: []string{"rmdir", "--", path.Dir(file)}})
-	var exit *engine.ExitError
-	if errors.As(err, &exit) {
-		return nil
-	}
-	return err
+	quickly := quick
+	quickly.Cut, quickly.Deadline = ctx.Done(), deadline
+	sum, err := exec.Run(ctx, p, h, quickly)
+	return run.End(ctx, sum.Outputs, sum.Done, err)
 }
 
 func (s stage) plan(ctx context.Context, r *rig, h engine.Host) (*engine.Plan, error) {
@@ -218,7 +198,7 @@ func (s stage) plan(ctx context.Context, r *rig, h engine.Host) (*engine.Plan, e
 	if err != nil {
 		return nil, err
 	}
-	return plan.Build(ctx, g, h, f, plan.Options{Kinds: builtins.Kinds()})
+	return plan.Build(ctx, g, h, f, plan.Options{Kinds: builtins.Kinds(), Also: []engine.Ask{engine.AskGlob(record.PrivGlob(app))}})
 }
 
 func replaced(t *testing.T, s, old, with string) string {

@@ -21,7 +21,7 @@ import (
 )
 
 // KindName is the name of the recipe function.
-const KindName = "secret"
+const KindName = record.SecretKind
 
 // alphabets are what a secret can be made of, by the name a recipe uses.
 func alphabets() map[string]string {

@@ -5,21 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tengil/tengil/builtins/secret"
 	"github.com/tengil/tengil/cmd/tg/ui"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/exec"
 	"github.com/tengil/tengil/engine/plan"
-	"github.com/tengil/tengil/engine/pve"
 	"github.com/tengil/tengil/engine/record"
 )
 
@@ -94,40 +89,17 @@ func (s *session) apply(ctx context.Context, host *node, j job) error {
 		return engine.WithHint(fmt.Errorf("%s changed after the plan was shown; nothing was done: %s", host.Name(), difference),
 			"look at the new plan:\n    "+j.typed)
 	}
-	if j.forget {
-		if err := forgetSecrets(ctx, host, p); err != nil {
-			return err
-		}
-	}
-	if j.record != nil {
-		j.record.Secrets = madeSecrets(p, nil)
-	}
-	if err := remember(ctx, host, j.record, record.RunBegins, s.who()); err != nil {
+	run, err := record.Begin(ctx, host, p, record.RunOptions{Record: j.record, Forget: j.forget, Who: s.who()})
+	if err != nil {
 		return err
 	}
-
 	watcher := ui.NewWatcher(s.watched(j.style), p, j.style, nil)
 	var sum exec.Summary
 	var runErr error
 	watcher.During(func(events func(engine.Event)) {
 		sum, runErr = exec.Run(ctx, p, host, exec.Options{Events: events, Cut: s.stop.cut, Limits: limits(host.choices.Limits)})
 	})
-	if j.forget && runErr == nil {
-		runErr = forget(ctx, host, p)
-	}
-	if j.record != nil {
-		j.record.Outputs = plainOutputs(sum.Outputs)
-		j.record.Secrets = madeSecrets(p, sum.Outcomes)
-		j.record.Unfinished = runErr != nil
-		end := record.RunEnds
-		if runErr != nil {
-			end = record.RunFails
-		}
-		// What was done is remembered also when the rest was called off.
-		if err := remember(context.WithoutCancel(ctx), host, j.record, end, s.who()); err != nil {
-			runErr = errors.Join(runErr, err)
-		}
-	}
+	runErr = run.End(ctx, sum.Outputs, sum.Done, runErr)
 	return s.finish(host, p, j, watcher.Phases(), sum, runErr)
 }
 
@@ -182,90 +154,6 @@ func (s *session) who() string {
 		return user
 	}
 	return user + "@" + machine
-}
-
-// remember writes the app's record; said goes into the log beside it: how far whose
-// run is. r nil is nothing to remember.
-func remember(ctx context.Context, host engine.Host, r *record.Record, said ...string) error {
-	if r == nil {
-		return nil
-	}
-	f := r.File()
-	f.Audit = &engine.Audit{Time: time.Now().UTC(), App: r.App, Argv: append([]string{"write", f.Name}, said...)}
-	if err := host.WriteFile(ctx, f); err != nil {
-		return fmt.Errorf("record of %s: %w", r.App, pve.Explain(err))
-	}
-	return nil
-}
-
-// forget removes the app's record once nothing of the app is left. What else lies
-// beside it belongs to the kinds; its directory goes with the last of it.
-func forget(ctx context.Context, host engine.Host, p *engine.Plan) error {
-	if slices.ContainsFunc(p.Orphans, func(o engine.Orphan) bool { return o.Keep }) {
-		return nil
-	}
-	file := record.PrivFile(p.App.Name, "record.json")
-	remove := []string{"rm", "-f", "--", file}
-	_, err := host.Run(ctx, engine.Cmd{Argv: remove, Audit: &engine.Audit{Time: time.Now().UTC(), App: p.App.Name, Argv: remove}})
-	if err != nil {
-		return err
-	}
-	remove = []string{"rmdir", "--", path.Dir(file)}
-	_, err = host.Run(ctx, engine.Cmd{Argv: remove, Audit: &engine.Audit{Time: time.Now().UTC(), App: p.App.Name, Argv: remove}})
-	var exit *engine.ExitError
-	if errors.As(err, &exit) {
-		return nil // not empty, or not there
-	}
-	return err
-}
-
-// forgetSecrets makes the record know nothing of the secrets that the plan removes,
-// beforehand, so that they do not count as lost if the rest is cut off.
-func forgetSecrets(ctx context.Context, host engine.Host, p *engine.Plan) error {
-	gone := func(name string) bool {
-		return slices.ContainsFunc(p.Orphans, func(o engine.Orphan) bool { return !o.Keep && o.Step == engine.StepID(secret.KindName+"/"+name) })
-	}
-	a, err := host.Batch(ctx, []engine.Ask{engine.AskGlob(record.PrivGlob(p.App.Name))})
-	if err != nil {
-		return err
-	}
-	r, err := record.Read(a, p.App.Name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !slices.ContainsFunc(r.Secrets, gone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	r.Secrets = slices.DeleteFunc(r.Secrets, gone)
-	return remember(ctx, host, &r)
-}
-
-// madeSecrets names the secrets that are there: those of the plan that needed no
-// change, and those that the outcomes say were made.
-func madeSecrets(p *engine.Plan, outcomes []exec.Outcome) []string {
-	made := map[engine.NodeID]bool{}
-	for _, o := range outcomes {
-		made[o.Node] = o.Err == nil && o.Cause == ""
-	}
-	var names []string
-	for _, n := range p.Nodes {
-		if n.Step.ID.Kind() == secret.KindName && (len(n.Diff.Changes) == 0 || made[n.ID]) {
-			names = append(names, n.Step.ID.Name())
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-// plainOutputs returns those that are known and not secret.
-func plainOutputs(outs []engine.PlanOutput) map[string]string {
-	plain := map[string]string{}
-	for _, o := range outs {
-		if o.Value.IsKnown() && !o.Value.IsSecret() {
-			plain[o.Name] = o.Value.Reveal()
-		}
-	}
-	return plain
 }
 
 // finish shows how a run ended: outputs and times, and what failed last of all,

@@ -101,7 +101,7 @@ func (s *session) destroyRecord(ctx context.Context, host *node, p *engine.Plan,
 		return err
 	}
 	defer lock.Close()
-	if err := forget(ctx, host, p); err != nil {
+	if err := record.Forget(ctx, host, p); err != nil {
 		return err
 	}
 	if s.json() {

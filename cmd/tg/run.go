@@ -109,7 +109,7 @@ func (s *session) carryOut(ctx context.Context, o *opened, p *engine.Plan, c car
 	if err := s.consent(ctx, c.yes, "Apply?"); err != nil {
 		return err
 	}
-	remembered, err := recordOf(o, p)
+	remembered, err := recordOf(o)
 	if err != nil {
 		return err
 	}
@@ -181,11 +181,8 @@ func forgotten(was record.Record, o *opened, c carry) error {
 // write: the record on the node says that it is unfinished, and there is nothing
 // left to do.
 func (s *session) finishRecord(ctx context.Context, o *opened, p *engine.Plan, c carry) error {
-	was, err := record.Read(p.Seen, p.App.Name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && !was.Unfinished:
-		return nil
-	case err != nil:
+	cut, err := record.Unfinished(p.Seen, p.App.Name)
+	if err != nil || !cut {
 		return err
 	}
 	lock, err := s.hold(ctx, o.host, job{shown: p, typed: c.typed})
@@ -193,29 +190,21 @@ func (s *session) finishRecord(ctx context.Context, o *opened, p *engine.Plan, c
 		return err
 	}
 	defer lock.Close()
-	r, err := recordOf(o, p)
+	r, err := recordOf(o)
 	if err != nil {
 		return err
 	}
-	r.Unfinished, r.Outputs, r.Secrets = false, plainOutputs(p.Outputs), madeSecrets(p, nil)
-	return remember(ctx, o.host, r, record.RunEnds, s.who())
+	return record.Finish(ctx, o.host, p, r, s.who())
 }
 
-// recordOf returns what the node is to remember of the app while a run is under
-// way.
-func recordOf(o *opened, p *engine.Plan) (*record.Record, error) {
-	was, err := record.Read(p.Seen, p.App.Name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if was.SealKey == nil {
-		was.SealKey = engine.NewSealKey()
-	}
+// recordOf returns what the node is to remember of the app, besides what becomes of
+// the run.
+func recordOf(o *opened) (*record.Record, error) {
 	g := o.recipe.Graph
 	containers, err := pct.Containers(g)
 	return &record.Record{
 		App: g.App.Name, Source: g.App.Source, Digest: g.App.Digest, Options: g.App.Options, Given: o.given, Updated: time.Now().UTC(),
-		Containers: containers, Unfinished: true, SealKey: was.SealKey,
+		Containers: containers,
 	}, err
 }
 

@@ -6,6 +6,7 @@ package exec
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/tengil/tengil/engine"
@@ -69,6 +70,11 @@ type Outcome struct {
 	Err   error
 	Cause engine.NodeID
 	Took  time.Duration
+}
+
+// Done reports whether a node with changes did all of them.
+func (s Summary) Done(id engine.NodeID) bool {
+	return slices.ContainsFunc(s.Outcomes, func(o Outcome) bool { return o.Node == id && o.Err == nil && o.Cause == "" })
 }
 
 // Run executes the plan. It returns nil if everything succeeded; otherwise the

@@ -54,6 +54,9 @@ func ImageFile(name string) string { return path.Join(localDir, "images", name+"
 // LockPath returns the path of the app's lock.
 func LockPath(app string) string { return path.Join(lockDir, app+".lock") }
 
+// recordFile is the name of the file that holds a Record.
+const recordFile = "record.json"
+
 // A Record is what a node remembers of an app besides the things themselves.
 type Record struct {
 	Format  int               `json:"format"`
@@ -93,7 +96,7 @@ type Container struct {
 func (r Record) File() engine.File {
 	r.Format = Format
 	data, _ := json.MarshalIndent(r, "", "  ") // plain strings and a time: cannot fail
-	return engine.File{Name: PrivFile(r.App, "record.json"), Data: append(data, '\n'), Perm: 0o600}
+	return engine.File{Name: PrivFile(r.App, recordFile), Data: append(data, '\n'), Perm: 0o600}
 }
 
 // Read returns the app's record out of answers to PrivGlob(app); the error wraps
@@ -103,7 +106,7 @@ func Read(a *engine.Answers, app string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	return parseRecord(PrivFile(app, "record.json"), files)
+	return parseRecord(PrivFile(app, recordFile), files)
 }
 
 func parseRecord(name string, files map[string][]byte) (Record, error) {
@@ -122,7 +125,7 @@ func parseRecord(name string, files map[string][]byte) (Record, error) {
 }
 
 // AllGlob matches the records of all apps; give its answer to All.
-func AllGlob() string { return path.Join(privDir, "*", "record.json") }
+func AllGlob() string { return path.Join(privDir, "*", recordFile) }
 
 // All returns every app's record, by app. One that cannot be read is left out
 // and joined into the error.
