@@ -44,8 +44,8 @@ func NewGraph(app App, nodes []Node, outputs []AppOutput) (*Graph, error) {
 	at := make(map[NodeID]int, len(nodes))
 	for i, n := range nodes {
 		if j, dup := at[n.ID]; dup {
-			return nil, &Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID, Op: "check",
-				Err: fmt.Errorf("%s is made twice, first at %s", n.ID, nodes[j].Step.Pos)}
+			return nil, &Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID,
+				Err: fmt.Errorf("made twice, first at %s", nodes[j].Step.Pos)}
 		}
 		at[n.ID] = i
 	}
@@ -55,7 +55,7 @@ func NewGraph(app App, nodes []Node, outputs []AppOutput) (*Graph, error) {
 		for _, need := range n.Needs {
 			j, ok := at[need]
 			if !ok {
-				return nil, &Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID, Op: "check",
+				return nil, &Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID,
 					Err: fmt.Errorf("%s needs %s, which is not in the recipe", n.ID, need)}
 			}
 			waiting[i]++
@@ -123,7 +123,7 @@ func Assemble(app App, steps []Built, outputs []AppOutput) (*Graph, error) {
 			for _, target := range before {
 				i, ok := at[target]
 				if !ok {
-					return nil, &Error{Pos: b.Step.Pos, Via: b.Step.Via, Step: b.Step.ID, Op: "check",
+					return nil, &Error{Pos: b.Step.Pos, Via: b.Step.Via, Step: b.Step.ID,
 						Err: fmt.Errorf("%s belongs before %s, which is not in the recipe", id, target)}
 				}
 				nodes[i].Needs = append(nodes[i].Needs, id)
@@ -164,7 +164,7 @@ func cycleError(nodes []Node, at map[NodeID]int, waiting []int) error {
 		names[k] = string(id)
 	}
 	n := nodes[at[path[0]]]
-	return &Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID, Op: "check",
+	return &Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID,
 		Err: fmt.Errorf("steps wait for each other: %s", strings.Join(names, " needs "))}
 }
 

@@ -61,9 +61,9 @@ func TestUnsoundGraphsAreRefusedAtTheirLine(t *testing.T) {
 		want  string
 	}{
 		{"two steps of one name", []engine.Built{built("k/a", 1, engine.Part{}), built("k/a", 7, engine.Part{})},
-			"t.star:7:1: k/a: check: k/a is made twice, first at t.star:1:1"},
+			"t.star:7:1: k/a: made twice, first at t.star:1:1"},
 		{"a need that is not there", []engine.Built{built("k/a", 2, engine.Part{After: []engine.NodeID{"k/b"}})},
-			"t.star:2:1: k/a: check: k/a needs k/b, which is not in the recipe"},
+			"t.star:2:1: k/a: k/a needs k/b, which is not in the recipe"},
 		{"a cycle", []engine.Built{
 			built("k/a", 1, engine.Part{After: []engine.NodeID{"k/c"}}),
 			built("k/b", 2, engine.Part{After: []engine.NodeID{"k/a"}}),

@@ -86,18 +86,18 @@ func (p *Plan) Refused() []error {
 	for _, n := range p.Nodes {
 		for _, c := range n.Diff.Changes {
 			if c.Action == AdoptRefused {
-				out = append(out, &Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID, Op: "plan", Err: errors.New(c.Why), Hint: c.Hint})
+				out = append(out, &Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID, Err: errors.New(c.Why), Hint: c.Hint})
 			}
 		}
 	}
 	for _, f := range p.Findings {
 		if f.Refuses {
-			out = append(out, &Error{Pos: f.Step.Pos, Via: f.Step.Via, Step: f.Step.ID, Op: "plan", Err: errors.New(f.Text), Hint: f.Hint})
+			out = append(out, &Error{Pos: f.Step.Pos, Via: f.Step.Via, Step: f.Step.ID, Err: errors.New(f.Text), Hint: f.Hint})
 		}
 	}
 	for _, o := range p.Orphans {
 		if o.Refused != "" && !o.Keep {
-			out = append(out, &Error{Step: o.Step, Op: "plan", Err: fmt.Errorf("%s cannot be removed: %s", o.What, o.Refused), Hint: o.Hint})
+			out = append(out, &Error{Step: o.Step, Err: fmt.Errorf("%s cannot be removed: %s", o.What, o.Refused), Hint: o.Hint})
 		}
 	}
 	return out

@@ -29,7 +29,6 @@ type Error struct {
 	Pos  Pos
 	Via  []Pos  // "called from", innermost first
 	Step StepID // "" before a step exists
-	Op   string // "check", "observe", "plan", "apply", "remove"; "" where the position says it all
 	Err  error  // the cause; never nil
 	Hint string // what the reader can do; "" if there is nothing useful
 }
@@ -38,12 +37,11 @@ type Error struct {
 // which may be a megabyte of a recipe or what a program printed.
 const maxCause = 1000
 
-// Error returns the message in the order where, which step, what was being done,
-// what happened, called from, hint. What happened is cut to maxCause and made
-// harmless, see Shown.
+// Error returns the message in the order where, which step, what happened, called
+// from, hint. What happened is cut to maxCause and made harmless, see Shown.
 func (e *Error) Error() string {
 	var b strings.Builder
-	for _, s := range []string{e.Pos.String(), string(e.Step), e.Op} {
+	for _, s := range []string{e.Pos.String(), string(e.Step)} {
 		if s != "" {
 			b.WriteString(s + ": ")
 		}

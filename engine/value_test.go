@@ -72,8 +72,8 @@ func TestSecretsDoNotShow(t *testing.T) {
 func TestErrorsSayWhereWhatAndWhatToDo(t *testing.T) {
 	cause := errors.New("pool \"tank\" does not exist")
 	err := &engine.Error{Pos: engine.Pos{File: "lib/x.star", Line: 3, Col: 5}, Via: []engine.Pos{{File: "app.star", Line: 9, Col: 1}},
-		Step: "zfs_dataset/tank/media", Op: "observe", Err: cause, Hint: "pools: rpool"}
-	want := "lib/x.star:3:5: zfs_dataset/tank/media: observe: pool \"tank\" does not exist\n  called from app.star:9:1\n  hint: pools: rpool"
+		Step: "zfs_dataset/tank/media", Err: cause, Hint: "pools: rpool"}
+	want := "lib/x.star:3:5: zfs_dataset/tank/media: pool \"tank\" does not exist\n  called from app.star:9:1\n  hint: pools: rpool"
 	if diff := cmp.Diff(want, err.Error()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

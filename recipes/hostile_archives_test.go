@@ -168,7 +168,7 @@ func hostileArchivesRun(t *testing.T) int {
 			r.meddle(spoil)
 			_, err := r.run("x.star", hostileApp, nil, quick)
 			got := checkOneError(t, err)
-			if !strings.Contains(got, c.want) || !strings.HasPrefix(got, "x.star:3:1: pct_create/c: apply: ") || !strings.Contains(got, "pvesm free local:vztmpl/") {
+			if !strings.Contains(got, c.want) || !strings.HasPrefix(got, "x.star:3:1: pct_create/c: ") || !strings.Contains(got, "pvesm free local:vztmpl/") {
 				t.Errorf("error is\n%s\nwant it at x.star:3:1, to hold %q and to say what to remove", got, c.want)
 			}
 			if guests := r.files("etc/pve/nodes"); len(guests) != 0 {

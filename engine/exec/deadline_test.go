@@ -110,7 +110,7 @@ func TestARemovalThatDoesNotEndIsEnded(t *testing.T) {
 				return err
 			}}}}
 		_, err := exec.Run(t.Context(), p, &stuck{times: 2}, exec.Options{})
-		if err == nil || !strings.Contains(err.Error(), "k/gone: remove: pct destroy 101: no end after 1h0m0s") {
+		if err == nil || !strings.Contains(err.Error(), "k/gone: pct destroy 101: no end after 1h0m0s") {
 			t.Errorf("error is %v", err)
 		}
 	})

@@ -346,14 +346,10 @@ func (r *run) take(rep report) {
 
 func (r *run) fail(j *job, err error) {
 	j.state = ended
-	op := "apply"
-	if j.orphan != nil {
-		op = "remove"
-	}
 	if r.stopped != nil && errors.Is(err, context.Canceled) {
 		err = &maskedError{"interrupted", err}
 	}
-	j.out.Err = &engine.Error{Pos: j.step.Pos, Via: j.step.Via, Step: j.step.ID, Op: op,
+	j.out.Err = &engine.Error{Pos: j.step.Pos, Via: j.step.Via, Step: j.step.ID,
 		Err: r.mask.wrap(err), Hint: r.mask.hide(engine.HintOf(err))}
 	r.emit(engine.Event{Kind: engine.Failed, Node: j.id, Pos: j.step.Pos.String(), Took: j.out.Took, Err: j.out.Err})
 	r.skip(j.needers, j.id)

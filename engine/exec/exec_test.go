@@ -101,7 +101,7 @@ func TestAFailureSkipsDependentsNamingTheCauseAndLetsTheRestFinish(t *testing.T)
 	)
 	var r recorder
 	sum, err := exec.Run(t.Context(), p, host{}, exec.Options{Events: r.event})
-	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "t.star:1:1: k/a: apply: broken") {
+	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "t.star:1:1: k/a: broken") {
 		t.Errorf("error is %v", err)
 	}
 	got := map[engine.NodeID]string{}
@@ -255,7 +255,7 @@ func TestCtrlCEndsAtOnceWhatOnlyWaits(t *testing.T) {
 		}})
 		p.Nodes[0].Spec = patient{p.Nodes[0].Spec.(work)}
 		_, err := exec.Run(ctx, p, host{}, exec.Options{})
-		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "k/a: apply: interrupted") {
+		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "k/a: interrupted") {
 			t.Errorf("error is %v", err)
 		}
 	})

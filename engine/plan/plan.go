@@ -35,7 +35,7 @@ func Build(ctx context.Context, g *engine.Graph, h engine.Host, f *engine.Facts,
 		return asks
 	})
 	if err != nil {
-		return nil, fmt.Errorf("observe %s: %w", h.Name(), err)
+		return nil, fmt.Errorf("look at %s: %w", h.Name(), err)
 	}
 	p := &engine.Plan{App: g.App, Host: h.Name(), Facts: f, Rounds: rounds, Seen: seen.Only(o.Also)}
 	if p.Nodes, err = diff(g, seen); err != nil {
@@ -62,7 +62,7 @@ func Build(ctx context.Context, g *engine.Graph, h engine.Host, f *engine.Facts,
 func Find(ctx context.Context, h engine.Host, kinds []engine.Kind, app string) ([]engine.Found, error) {
 	seen, _, err := Observe(ctx, h, func(known *engine.Answers) []engine.Ask { return findQuestions(kinds, known) })
 	if err != nil {
-		return nil, fmt.Errorf("observe %s: %w", h.Name(), err)
+		return nil, fmt.Errorf("look at %s: %w", h.Name(), err)
 	}
 	return found(kinds, app, seen)
 }
@@ -138,10 +138,10 @@ func diff(g *engine.Graph, seen *engine.Answers) ([]engine.PlanNode, error) {
 	nodes := make([]engine.PlanNode, 0, len(g.Nodes()))
 	var errs []error
 	said := map[string]bool{}
-	fail := func(n engine.Node, op string, err error) {
+	fail := func(n engine.Node, err error, shared bool) {
 		what := err.Error() // steps look at what all share: the list of containers
-		err = blame(n, op, err)
-		if op != "observe" {
+		err = blame(n, err)
+		if !shared {
 			what = err.Error() // the parts of a step find the same fault
 		}
 		if !said[what] {
@@ -153,11 +153,11 @@ func diff(g *engine.Graph, seen *engine.Answers) ([]engine.PlanNode, error) {
 		pn := engine.PlanNode{Node: n}
 		var err error
 		if pn.Now, err = n.Spec.Observe(seen); err != nil {
-			fail(n, "observe", err)
+			fail(n, err, true)
 			continue
 		}
 		if pn.Diff, err = n.Spec.Diff(pn.Now, InputsOf(n, known)); err != nil {
-			fail(n, "plan", err)
+			fail(n, err, false)
 			continue
 		}
 		known[n.ID] = pn.Diff.Outputs
@@ -180,8 +180,8 @@ func InputsOf(n engine.Node, known map[engine.NodeID]engine.Outputs) engine.Inpu
 	return in
 }
 
-func blame(n engine.Node, op string, err error) error {
-	return &engine.Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID, Op: op, Err: err, Hint: engine.HintOf(err)}
+func blame(n engine.Node, err error) error {
+	return &engine.Error{Pos: n.Step.Pos, Via: n.Step.Via, Step: n.Step.ID, Err: err, Hint: engine.HintOf(err)}
 }
 
 func outputs(g *engine.Graph, nodes []engine.PlanNode) []engine.PlanOutput {

@@ -93,7 +93,7 @@ func TestAllErrorsAreToldWithTheirLines(t *testing.T) {
 		return spec{diff: func(engine.Inputs) (engine.Diff, error) { return engine.Diff{}, errors.New(text) }}
 	}
 	_, err := plan.Build(t.Context(), graph(t, engine.Node{ID: "k/a", Spec: broken("one")}, engine.Node{ID: "k/b", Spec: broken("two")}), &host{}, &engine.Facts{}, plan.Options{})
-	if err == nil || err.Error() != "app.star:1:1: k/a: plan: one\napp.star:2:1: k/b: plan: two" {
+	if err == nil || err.Error() != "app.star:1:1: k/a: one\napp.star:2:1: k/b: two" {
 		t.Errorf("error is %v", err)
 	}
 }

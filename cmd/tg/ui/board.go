@@ -1,7 +1,9 @@
 package ui
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -234,7 +236,7 @@ func (b *board) end(r *row, e engine.Event) {
 	}
 	r.phases = append(r.phases, phase{label(e.Node), took})
 	if e.Kind == engine.Failed && r.failed == "" {
-		r.failed = label(e.Node) + ": " + message(e)
+		r.failed = label(e.Node) + " " + failed(e)
 	}
 }
 
@@ -244,6 +246,15 @@ func cause(id engine.NodeID) string {
 		return string(id)
 	}
 	return id.Step().Name() + " (" + id.Part() + ")"
+}
+
+// failed says that a node failed, not why: that is told once, at the end, with what to
+// do about it.
+func failed(e engine.Event) string {
+	if errors.Is(e.Err, context.Canceled) {
+		return "interrupted" // of which the end says nothing
+	}
+	return "failed"
 }
 
 // message returns what happened, without the position and the step, which the

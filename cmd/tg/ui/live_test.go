@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -100,7 +101,7 @@ func because(id string) func(*engine.Event) {
 
 func failing(text string) func(*engine.Event) {
 	return func(e *engine.Event) {
-		e.Err = &engine.Error{Pos: engine.Pos{File: "immich.star", Line: 3, Col: 1}, Op: "apply", Err: errors.New(text)}
+		e.Err = &engine.Error{Pos: engine.Pos{File: "immich.star", Line: 3, Col: 1}, Err: errors.New(text)}
 		e.Error = e.Err.Error()
 	}
 }
@@ -165,7 +166,7 @@ func TestLiveViewSettlesRowsAndRedrawsTheRest(t *testing.T) {
 	v.draw(f.at)
 	want = `
 ✓ tank/shared  dataset 0.2s                                                0.2s
-✗ server       pull: registry says 404:                                     12s
+✗ server       pull failed                                                  12s
   db           create      again: lock timeout                              13s
   5 of 10 steps done, 13s
 `
@@ -181,7 +182,7 @@ func TestLiveViewSettlesRowsAndRedrawsTheRest(t *testing.T) {
 	v.end()
 	want = `
 ✓ tank/shared  dataset 0.2s                                                0.2s
-✗ server       pull: registry says 404:                                     12s
+✗ server       pull failed                                                  12s
 `
 	if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), sc.String()); diff != "" {
 		t.Errorf("screen at the end (-want +got):\n%s", diff)
@@ -225,12 +226,14 @@ func TestLines(t *testing.T) {
 		f.after(2*time.Second, engine.Failed, "pct_create/db#create", failing("disk full"))
 		f.after(0, engine.Skipped, "pct_create/db#configure", because("pct_create/db#create"))
 		f.after(time.Second, engine.Done, "oci_pull/ghcr.io/server:3", took(16*time.Second))
+		f.after(time.Second, engine.Failed, "pct_create/server#create", func(e *engine.Event) { e.Err = fmt.Errorf("interrupted: %w", context.Canceled) })
 	})
 	want := `db pull: 211M of 402M, 21M/s
 db pull: done in 13s
-db create: failed: disk full
+db create: failed
 db configure: skipped: needs db (create)
 server pull: done in 16s
+server create: interrupted
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
@@ -251,7 +254,7 @@ func TestEventsAreJSONLines(t *testing.T) {
 		f.after(time.Second, engine.Failed, "pct_create/db#create", failing("disk full"))
 	})
 	want := `{"event":"started","time":"2026-01-02T03:04:05Z","node":"pct_create/db#create"}
-{"event":"failed","time":"2026-01-02T03:04:06Z","node":"pct_create/db#create","error":"immich.star:3:1: apply: disk full"}
+{"event":"failed","time":"2026-01-02T03:04:06Z","node":"pct_create/db#create","error":"immich.star:3:1: disk full"}
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)

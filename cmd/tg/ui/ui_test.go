@@ -96,12 +96,12 @@ func TestOutputsEndWithTheURL(t *testing.T) {
 func TestFailureShowsTheWholeCommand(t *testing.T) {
 	var out strings.Builder
 	err := &engine.Error{
-		Pos: engine.Pos{File: "m.star", Line: 9, Col: 11}, Step: "pct_create/media", Op: "apply",
+		Pos: engine.Pos{File: "m.star", Line: 9, Col: 11}, Step: "pct_create/media",
 		Err:  &engine.ExitError{Argv: []string{"pct", "set", "204", "--mp0", "/tank/a b,mp=/data"}, Exit: 255, Stderr: []byte("no such\ncontainer\n")},
 		Hint: "run tg plan again",
 	}
 	(&Terminal{Err: &out}).Failure(err)
-	want := `m.star:9:11: pct_create/media: apply: pct set 204: exit status 255: no such
+	want := `m.star:9:11: pct_create/media: pct set 204: exit status 255: no such
     container
   hint: run tg plan again
   command: pct set 204 --mp0 '/tank/a b,mp=/data'

@@ -121,7 +121,7 @@ func (l *lines) say(e engine.Event) string {
 	case engine.Done:
 		return "done in " + Took(e.Took)
 	case engine.Failed:
-		return "failed: " + message(e)
+		return failed(e)
 	case engine.Skipped:
 		return "skipped: needs " + cause(e.Cause)
 	}
