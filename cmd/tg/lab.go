@@ -18,7 +18,7 @@ import (
 type labFlags struct {
 	pve, gpu, storage string
 	pull              bool
-	real              bool // containers run with LXC
+	real, sshd        bool // containers run with LXC; OpenSSH's server lets in
 	foreground        bool
 	idle              time.Duration // 0: until it is stopped
 }
@@ -29,13 +29,14 @@ func (s *session) labCmd() *cobra.Command {
 		Short: "The built-in practice node",
 		Long: `The lab is a model of a Proxmox VE node inside tg, for trying things out: commands
 reach it over SSH as they reach a real one, with --host lab. Its containers are
-modelled, nothing real runs. It needs no start: a command that finds it stopped
+modelled, nothing real runs; on Linux as root, tg lab start --real runs them with
+LXC. It needs no start: a command that finds it stopped
 starts it, and it ends when nobody has used it for a minute. Started by hand, it
 goes on until it is stopped.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
-	cmd.AddCommand(s.labStartCmd(), s.labServeCmd(), s.labStopCmd(), s.labResetCmd(), s.labStatusCmd(), s.labHealthCmd(), s.labFaultCmd(), s.labShellCmd(), s.labInitCmd())
+	cmd.AddCommand(s.labStartCmd(), s.labServeCmd(), s.labStopCmd(), s.labResetCmd(), s.labStatusCmd(), s.labHealthCmd(), s.labFaultCmd(), s.labShellCmd(), s.labInitCmd(), s.labDoctorCmd())
 	return cmd
 }
 
@@ -86,6 +87,7 @@ func addLabFlags(cmd *cobra.Command, f *labFlags) {
 	cmd.Flags().StringVar(&f.storage, "storage", "", "what a new lab keeps data on: zfs, dir or lvmthin")
 	cmd.Flags().BoolVar(&f.pull, "pull", false, "fetch real images from real registries")
 	cmd.Flags().BoolVar(&f.real, "real", false, "run containers for real, with LXC; needs Linux and root (tg lab doctor)")
+	cmd.Flags().BoolVar(&f.sshd, "sshd", false, "let in through the machine's own OpenSSH server; means --real too")
 	for name, values := range map[string]cobra.CompletionFunc{
 		"pve": completeWords(labReleases...), "gpu": completeWords(labGPUs...),
 		"storage": completeWords(labStorages...),
@@ -100,7 +102,7 @@ func addLabFlags(cmd *cobra.Command, f *labFlags) {
 func (f labFlags) args() []string {
 	return []string{
 		"lab", "serve", "--pve=" + f.pve, "--gpu=" + f.gpu, "--storage=" + f.storage,
-		fmt.Sprintf("--pull=%t", f.pull), fmt.Sprintf("--real=%t", f.real), "--idle=" + f.idle.String(),
+		fmt.Sprintf("--pull=%t", f.pull), fmt.Sprintf("--real=%t", f.real), fmt.Sprintf("--sshd=%t", f.sshd), "--idle=" + f.idle.String(),
 	}
 }
 

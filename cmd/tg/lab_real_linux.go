@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -75,6 +76,22 @@ func labCgroups(dir string) string {
 	return fmt.Sprintf("tengil-lab-%x", sha256.Sum256([]byte(dir)))[:len("tengil-lab-")+12]
 }
 
+// labChecks tells what containers that run for real need of this machine.
+func labChecks() []check {
+	var out []check
+	for _, f := range lxc.Check() {
+		switch {
+		case f.Problem == "":
+			out = append(out, fine(f.What, "%s", cmp.Or(f.Have, "there")))
+		case f.Needed:
+			out = append(out, problem(f.What, f.Fix, "%s", f.Problem))
+		default:
+			out = append(out, note(f.What, f.Fix, "%s", f.Problem))
+		}
+	}
+	return out
+}
+
 // labReady refuses where containers cannot run for real.
 func labReady() error {
 	for _, c := range lxc.Check() {
@@ -86,7 +103,7 @@ func labReady() error {
 }
 
 // labRealOptions returns what an enclosed lab was handed; nil if it is not enclosed.
-func (s *session) labRealOptions(dir string) (*lab.Real, error) {
+func (s *session) labRealOptions(dir string, f labFlags) (*lab.Real, error) {
 	outer := s.getenv(enclosedBy)
 	if outer == "" {
 		return nil, nil
@@ -101,7 +118,7 @@ func (s *session) labRealOptions(dir string) (*lab.Real, error) {
 		return nil, err
 	}
 	return &lab.Real{
-		Listener: ln, Network: os.NewFile(networkFile, "network"), PID: pid, Cgroups: labCgroups(dir),
+		Listener: ln, Network: os.NewFile(networkFile, "network"), PID: pid, Cgroups: labCgroups(dir), SSHD: f.sshd,
 	}, nil
 }
 

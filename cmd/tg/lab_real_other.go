@@ -16,7 +16,9 @@ var errNoLXC = engine.WithHint(errors.New("containers run for real on Linux only
 
 func (*session) labEnclose(context.Context, string, labFlags) error { return errNoLXC }
 
-func (*session) labRealOptions(string) (*lab.Real, error) { return nil, nil }
+func labChecks() []check { return []check{problem("system", "", "%v", errNoLXC)} }
+
+func (*session) labRealOptions(string, labFlags) (*lab.Real, error) { return nil, nil }
 
 func (*session) labInitCmd() *cobra.Command {
 	return &cobra.Command{Use: "init", Hidden: true, RunE: func(*cobra.Command, []string) error { return errNoLXC }}

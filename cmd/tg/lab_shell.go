@@ -42,6 +42,9 @@ func (s *session) labShell(ctx context.Context, line string) error {
 	if err != nil {
 		return engine.WithHint(errors.New("the lab does not run"), hint)
 	}
+	if inner := s.getenv(lab.InnerAddr); inner != "" {
+		at.Addr = inner
+	}
 	status, err := lab.Shell(ctx, at, line, s.term.In, s.term.RawOut(), s.term.RawErrOut())
 	if err != nil {
 		return engine.WithHint(err, hint)

@@ -65,6 +65,9 @@ func (f labFlags) fits(dir string, at lab.Endpoint) error {
 	case f.storage != "" && f.storage != at.Storage:
 		return engine.WithHint(fmt.Errorf("the lab in %q has storage %q, not %q", dir, at.Storage, f.storage),
 			"to make a new one:\n    tg lab stop && tg lab reset && tg lab start --storage "+f.storage)
+	case f.sshd && !at.SSHD:
+		return engine.WithHint(fmt.Errorf("the lab in %q runs already, without OpenSSH", dir),
+			"to start it again:\n    tg lab stop && tg lab start --sshd")
 	case f.real && !at.Real:
 		return engine.WithHint(fmt.Errorf("the lab in %q runs already, as a model", dir),
 			"to start it again:\n    tg lab stop && tg lab start --real")
@@ -96,7 +99,8 @@ func (s *session) labServe(ctx context.Context, f labFlags) error {
 	if err != nil {
 		return err
 	}
-	real, err := s.labRealOptions(dir)
+	f.real = f.real || f.sshd
+	real, err := s.labRealOptions(dir, f)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ const lockFile = "lock"
 // ownNames are the names below its directory that a lab makes, the lock last.
 func ownNames() []string {
 	return []string{
-		"endpoint.json", "health.json", "conditions.json", "log", "serve.log", "root", "zfs", "covered", "keys", "registry", "lxc", "state.journal", "state.json", lockFile,
+		"endpoint.json", "health.json", "conditions.json", "log", "serve.log", "root", "zfs", "covered", "keys", "registry", "lxc", "sshd", "state.journal", "state.json", lockFile,
 	}
 }
 

@@ -340,7 +340,7 @@ func (d *lxcDriver) serveDHCP() error {
 		"--except-interface=lo", "--no-resolv", "--no-hosts", "--no-ping", "--user=root", "--group=root", "--pid-file=", "--log-facility=-",
 		"--dhcp-authoritative", "--dhcp-leasefile="+filepath.Join(dir, "leases"),
 		fmt.Sprintf("--dhcp-range=%s%d,%s%d,12h", dhcpNet, dhcpFirst, dhcpNet, dhcpLast))
-	d.dhcp.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	d.dhcp.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return d.dhcp.Start()
 }
 

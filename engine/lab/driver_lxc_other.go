@@ -5,6 +5,7 @@ package lab
 import (
 	"errors"
 	"io/fs"
+	"net"
 )
 
 // useLXC refuses: there is no LXC here.
@@ -17,6 +18,14 @@ func (n *node) setKernelOwner(string, owner) {}
 func (n *node) setKernelMode(string, fs.FileMode) {}
 
 func (n *node) setXattr(string, string, string) error { return nil }
+
+type sshd struct{}
+
+func (*node) startSSHD(net.Listener, keys, string) (*sshd, error) { return nil, errors.ErrUnsupported }
+
+func (*sshd) cut() {}
+
+func (*sshd) close() error { return nil }
 
 func copyFiles(string, string) error { return errors.ErrUnsupported }
 

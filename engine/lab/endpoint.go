@@ -29,6 +29,7 @@ type Endpoint struct {
 	Storage   string `json:"storage"` // zfs, dir or lvmthin
 	Pull      bool   `json:"pull,omitempty"`
 	Real      bool   `json:"real,omitempty"` // containers run with LXC
+	SSHD      bool   `json:"sshd,omitempty"` // OpenSSH's server is at Addr
 	Term      Term   `json:"term,omitempty"`
 }
 
@@ -116,6 +117,7 @@ func (k keys) endpoint(addr string, n *node) Endpoint {
 		Storage:   storageName(n.state.Disks),
 		Pull:      n.pull,
 		Real:      n.lxc != nil,
+		SSHD:      n.lxc != nil && n.lxc.SSHD,
 	}
 }
 

@@ -51,6 +51,7 @@ type Lab struct {
 	lock   *os.File // dir/lock, flocked while the lab runs
 	record *os.File // dir/log
 	server *server
+	sshd   *sshd // nil where the lab's own server is reached from outside
 	close  func() error
 
 	reboots sync.WaitGroup // that programs of the node have asked for
@@ -132,6 +133,12 @@ func (n *node) serve(ctx context.Context, o Options) (*Lab, error) {
 	l.endpoint.Term = o.Term
 	l.server = newServer(n, keys, ln, o.Latency)
 	n.cut = func() { l.server.cut() }
+	l.close = sync.OnceValue(l.shut)
+	if o.Real != nil && o.Real.SSHD {
+		if err := l.outside(keys, ln.Addr().String()); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
 	n.reboot = func() {
 		l.reboots.Go(func() {
 			if err := l.PowerCut(); err != nil {
@@ -139,16 +146,30 @@ func (n *node) serve(ctx context.Context, o Options) (*Lab, error) {
 			}
 		})
 	}
-	l.close = sync.OnceValue(l.shut)
 	if err := l.endpoint.write(dir); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-// listen returns where the lab is reached.
+// outside has OpenSSH serve those who come from outside; inner is where the lab's
+// own server listens.
+func (l *Lab) outside(k keys, inner string) error {
+	var err error
+	if l.sshd, err = l.node.startSSHD(l.node.lxc.Listener, k, inner); err != nil {
+		return err
+	}
+	l.endpoint.Addr = l.node.lxc.Listener.Addr().String()
+	l.node.cut = func() {
+		l.sshd.cut() // first: nobody outside is to hear how the rest ends
+		l.server.cut()
+	}
+	return nil
+}
+
+// listen returns where the lab's own server is reached.
 func (o Options) listen(ctx context.Context) (net.Listener, error) {
-	if o.Real != nil {
+	if o.Real != nil && !o.Real.SSHD {
 		return o.Real.Listener, nil
 	}
 	var lc net.ListenConfig
@@ -196,7 +217,11 @@ func (l *Lab) Close() error { return l.close() }
 
 func (l *Lab) shut() error {
 	l.reboots.Wait()
-	err := l.server.close()
+	var err error
+	if l.sshd != nil {
+		err = l.sshd.close()
+	}
+	err = errors.Join(err, l.server.close())
 	l.node.life.finish()
 	l.node.killAll()
 	l.node.background.Wait()

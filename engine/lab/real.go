@@ -11,6 +11,8 @@ import (
 type Real struct {
 	// Listener is where the lab is reached. It was made outside.
 	Listener net.Listener
+	// SSHD has the machine's OpenSSH serve those who come from outside.
+	SSHD bool
 	// Network is the network namespace of the machine, from which skopeo reaches
 	// registries.
 	Network *os.File
@@ -20,6 +22,10 @@ type Real struct {
 	// hierarchy of the machine.
 	Cgroups string
 }
+
+// InnerAddr is the variable by which a command that OpenSSH's server runs finds
+// the lab's own SSH server.
+const InnerAddr = "TG_LAB_INNER"
 
 // BridgeAddrs are the addresses of a real lab on its bridge, with their prefix:
 // that of the node, which is also its containers' gateway.

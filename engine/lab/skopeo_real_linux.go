@@ -34,7 +34,7 @@ func realSkopeo(p *proc) int {
 	back := strings.NewReplacer(n.dir+"/root", "")
 	out, errs := &lineWriter{to: p.stdout, back: back}, &lineWriter{to: p.stderr, back: back}
 	cmd.Stdout, cmd.Stderr = out, errs
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	in, err := cmd.StdinPipe()
