@@ -54,7 +54,10 @@ func openRig(t *testing.T, o lab.Options, choices engine.Choices) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, lab: l, choices: choices}
-	t.Cleanup(r.close)
+	t.Cleanup(func() {
+		r.close()
+		*r = rig{t: t} // a test keeps its cleanups, with what they refer to, until its parent ends
+	})
 	r.connect()
 	return r
 }
