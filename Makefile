@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 60s
 export CGO_ENABLED ?= 0
 
-.PHONY: help setup build cross demo test exhaust check race bench fuzz mutations docs man clean
+.PHONY: help setup build cross demo images test exhaust check race bench fuzz mutations docs man clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ cross: ## see that tg compiles for every system it is meant for
 
 demo: build ## deploy Immich on the lab node: no Proxmox, no root, no network needed
 	./tg run --host lab --yes immich
+
+images: ## build the images of testdata/stack, which real containers are tested with, of Debian's packages
+	$(GO) run ./engine/lab/debimage/make-images
 
 test: ## all tests
 	$(GO) test -parallel 8 -timeout 30m ./...
