@@ -169,7 +169,10 @@ func (d *lxcDriver) rawMount(c *lxc.Container, line string) error {
 		return fs.ErrInvalid
 	}
 	m := lxc.Mount{Source: unescaped(f[0]), Target: path.Join("/", unescaped(f[1])), Type: f[2], Options: f[3]}
-	if path.IsAbs(m.Source) {
+	// Where a node makes the devices of a container before it mounts anything.
+	if dev, ok := strings.CutPrefix(m.Source, fmt.Sprintf("/var/lib/lxc/%s/passthrough", c.Name)); ok {
+		m.Source = filepath.Join(d.runner.DeviceDir(c.Name), dev)
+	} else if path.IsAbs(m.Source) {
 		at, err := d.node.real(m.Source)
 		if err != nil {
 			return err

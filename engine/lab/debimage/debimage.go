@@ -39,6 +39,7 @@ type description struct {
 	Packages []string          // with all that they depend on
 	Without  []string          // patterns of packages that are left out, here and in images that add to this one
 	Users    map[string]int    // their groups have the same ids
+	Groups   map[string]int    // further ones
 	Owned    map[string]string // directories, made if need be, and whose they are
 	Programs string            // pattern of directories whose files are linked from usr/local/bin
 	Config   v1.Config

@@ -100,6 +100,9 @@ func (i *image) accounts(w *layerWriter) error {
 		passwd += fmt.Sprintf("%s:x:%d:%d::/nonexistent:/usr/sbin/nologin\n", name, id, id)
 		group += fmt.Sprintf("%s:x:%d:\n", name, id)
 	}
+	for _, name := range slices.Sorted(maps.Keys(i.Groups)) {
+		group += fmt.Sprintf("%s:x:%d:\n", name, i.Groups[name])
+	}
 	return errors.Join(w.file("etc/passwd", passwd), w.file("etc/group", group))
 }
 

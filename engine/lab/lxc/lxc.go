@@ -121,9 +121,9 @@ func (c Container) config(cgroups string, v2 bool, devices string) (string, erro
 	for _, m := range c.Mounts {
 		set("lxc.mount.entry", m.line())
 	}
-	for i, d := range c.Devices {
+	for _, d := range c.Devices {
 		set("lxc.mount.entry", Mount{
-			Source: filepath.Join(devices, fmt.Sprint(i)), Target: d.Target, Type: "none", Options: "bind,create=file" + readOnly(d.ReadOnly),
+			Source: filepath.Join(devices, d.Target), Target: d.Target, Type: "none", Options: "bind,create=file" + readOnly(d.ReadOnly),
 		}.line())
 		rule := d.rule()
 		set("lxc.cgroup.devices.allow", rule)

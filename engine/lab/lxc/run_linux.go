@@ -55,10 +55,10 @@ func (r *Runner) Start(ctx context.Context, c Container) (*Run, error) {
 	if err := os.MkdirAll(home, 0o711); err != nil {
 		return nil, err
 	}
-	if err := r.makeDevices(home, c); err != nil {
+	if err := r.makeDevices(c); err != nil {
 		return nil, err
 	}
-	text, err := c.config(r.cgroups, r.v2, filepath.Join(home, "dev"))
+	text, err := c.config(r.cgroups, r.v2, r.DeviceDir(c.Name))
 	if err != nil {
 		return nil, &StartError{Said: err.Error()}
 	}
@@ -203,20 +203,21 @@ func (r *Runner) run(ctx context.Context, argv ...string) ([]byte, error) {
 	return out.Bytes(), err
 }
 
+// DeviceDir is where Start makes the device nodes of a container, each below it
+// at its Target.
+func (r *Runner) DeviceDir(name string) string { return filepath.Join(r.dir, name, "dev") }
+
 // makeDevices makes the device nodes that a container is to see.
-func (r *Runner) makeDevices(home string, c Container) error {
-	dir := filepath.Join(home, "dev")
+func (r *Runner) makeDevices(c Container) error {
+	dir := r.DeviceDir(c.Name)
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	if len(c.Devices) == 0 {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return err
-	}
-	for i, d := range c.Devices {
-		name := filepath.Join(dir, strconv.Itoa(i))
+	for _, d := range c.Devices {
+		name := filepath.Join(dir, d.Target)
+		if err := os.MkdirAll(filepath.Dir(name), 0o711); err != nil {
+			return err
+		}
 		kind := uint32(unix.S_IFBLK)
 		if d.Char {
 			kind = unix.S_IFCHR
