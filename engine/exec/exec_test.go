@@ -19,12 +19,18 @@ import (
 
 // work is a Spec whose Apply is the test's.
 type work struct {
-	apply func(ctx context.Context, w engine.Work) (engine.Outputs, error)
-	diff  func(in engine.Inputs) engine.Diff
+	apply   func(ctx context.Context, w engine.Work) (engine.Outputs, error)
+	diff    func(in engine.Inputs) engine.Diff
+	observe func() engine.State
 }
 
-func (work) Asks(*engine.Answers) []engine.Ask             { return nil }
-func (work) Observe(*engine.Answers) (engine.State, error) { return nil, nil }
+func (work) Asks(*engine.Answers) []engine.Ask { return nil }
+func (s work) Observe(*engine.Answers) (engine.State, error) {
+	if s.observe != nil {
+		return s.observe(), nil
+	}
+	return nil, nil
+}
 func (s work) Diff(_ engine.State, in engine.Inputs) (engine.Diff, error) {
 	if s.diff != nil {
 		return s.diff(in), nil
@@ -170,6 +176,32 @@ func TestOnlyWhatIsTransientIsTriedAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What a try that failed has done is not known: the next one is told what is there
+// by then.
+func TestATryIsToldWhatTheOneBeforeLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		there := "nothing"
+		var told []engine.State
+		p := planOf(t, nodeSpec{id: "k/a"})
+		p.Nodes[0].Now = there
+		p.Nodes[0].Spec = work{
+			observe: func() engine.State { return there },
+			apply: func(_ context.Context, w engine.Work) (engine.Outputs, error) {
+				told = append(told, w.Now)
+				if there == "half" {
+					return nil, nil
+				}
+				there = "half"
+				return nil, engine.Transient(errors.New("connection lost"))
+			},
+		}
+		_, err := exec.Run(t.Context(), p, host{}, exec.Options{})
+		if want := []engine.State{"nothing", "half"}; err != nil || !slices.Equal(told, want) {
+			t.Errorf("told %v, %v; want %v", told, err, want)
+		}
+	})
 }
 
 func TestLimitsHoldByClass(t *testing.T) {
