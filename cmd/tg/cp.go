@@ -151,8 +151,12 @@ func (t *transfer) look(ctx context.Context, name string) error {
 	isDir := engine.AskRun(t.exec("test", "-d", name)...)
 	exists := engine.AskRun(t.exec("test", "-e", name)...)
 	isLink := engine.AskRun(t.exec("test", "-L", name)...) // maybe to nothing
-	answers, err := t.host.Batch(ctx, []engine.Ask{hasTar, isDir, exists, isLink})
+	stale := staleAsk()
+	answers, err := t.host.Batch(ctx, []engine.Ask{hasTar, isDir, exists, isLink, stale})
 	if err != nil {
+		return err
+	}
+	if err := t.sweep(ctx, answers.Get(stale)); err != nil {
 		return err
 	}
 	err = answers.Get(hasTar).Err

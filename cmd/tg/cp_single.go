@@ -21,16 +21,21 @@ import (
 
 // An image without tar gets and gives single files by pct push and pct pull, which
 // go through a file of the node: in a directory that only root may enter, on its
-// disk and not in memory, and removed whatever happens.
+// disk and not in memory. Whoever made it removes it, and keeps it locked until then;
+// the lock ends with the session, so that what a killed tg left is known by it.
+
+// staging is how these directories are called; XXXXXXXXXX is mktemp's.
+const staging = "/var/tmp/tengil-cp."
 
 // withStaging calls do with the name of a file in a directory of the node.
 func (t *transfer) withStaging(ctx context.Context, do func(file string) error) (err error) {
-	made, err := t.host.Run(ctx, engine.Cmd{Argv: []string{"mktemp", "-d", "/var/tmp/tengil-cp.XXXXXXXXXX"}, Audit: t.audit("mktemp", "-d", "/var/tmp/tengil-cp.XXXXXXXXXX")})
+	argv := []string{"mktemp", "-d", staging + "XXXXXXXXXX"}
+	made, err := t.host.Run(ctx, engine.Cmd{Argv: argv, Audit: t.audit(argv...)})
 	if err != nil {
-		return err
+		return pve.Explain(err)
 	}
 	dir := strings.TrimSpace(string(made.Stdout))
-	if !strings.HasPrefix(dir, "/var/tmp/tengil-cp.") {
+	if !strings.HasPrefix(dir, staging) {
 		return fmt.Errorf("mktemp on %s printed %q; wanted a directory in /var/tmp", t.host.Name(), dir)
 	}
 	defer func() {
@@ -38,7 +43,35 @@ func (t *transfer) withStaging(ctx context.Context, do func(file string) error) 
 		_, gone := t.host.Run(context.WithoutCancel(ctx), engine.Cmd{Argv: argv, Audit: t.audit(argv...)})
 		err = errors.Join(err, gone)
 	}()
+	lock, err := t.host.Hold(ctx, engine.Lock{Path: stagingLock(dir), Holder: t.who() + ", tg cp", Since: time.Now().UTC()})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	return do(path.Join(dir, "file"))
+}
+
+func stagingLock(dir string) string { return path.Join(dir, "lock") }
+
+// staleAsk asks for the directories that may have been left: root's own, as anybody
+// may make something of that name, and older than ten minutes, as a new one is
+// not locked yet.
+func staleAsk() engine.Ask {
+	return engine.AskRun("find", path.Dir(staging), "-maxdepth", "1", "-name", path.Base(staging)+"??????????", "-type", "d", "-user", "root", "-mmin", "+10")
+}
+
+// sweep removes of those what nobody holds. That it cannot is no reason not to copy.
+func (t *transfer) sweep(ctx context.Context, found engine.Answer) error {
+	for dir := range strings.Lines(string(found.Result.Stdout)) {
+		dir = strings.TrimSuffix(dir, "\n")
+		argv := []string{"flock", "-n", stagingLock(dir), "rm", "-rf", "--", dir}
+		_, err := t.host.Run(ctx, engine.Cmd{Argv: argv, Audit: t.audit(argv...)})
+		var exit *engine.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *transfer) audit(argv ...string) *engine.Audit {

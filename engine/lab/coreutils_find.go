@@ -31,7 +31,7 @@ type found struct {
 type findExpr func(f *finder, at *found) bool
 
 // findProgram is find [PATH...] with -mindepth, -maxdepth, -type, -name, -path,
-// -newermt, -not, -o, -prune, -print, -printf and -quit.
+// -newermt, -mmin +N, -user, -not, -o, -prune, -print, -printf and -quit.
 func findProgram(p *proc) int {
 	f := finder{proc: p, max: -1}
 	var roots []string
@@ -77,7 +77,7 @@ func (f *finder) parse(args []string) string {
 		case "!", "-not":
 			not = !not
 			continue
-		case "-mindepth", "-maxdepth", "-type", "-name", "-path", "-printf", "-newermt":
+		case "-mindepth", "-maxdepth", "-type", "-name", "-path", "-printf", "-newermt", "-mmin", "-user":
 			if len(args) == 0 {
 				return fmt.Sprintf("missing argument to `%s'", word)
 			}
@@ -104,6 +104,14 @@ func (f *finder) parse(args []string) string {
 				return fmt.Sprintf("I cannot figure out how to interpret ‘%s’ as a date or time", value)
 			}
 			value = strconv.FormatInt(since.Unix(), 10)
+		}
+		if word == "-mmin" {
+			if n, err := strconv.Atoi(value); err != nil || n < 0 || value[0] != '+' {
+				return fmt.Sprintf("invalid argument `%s' to `-mmin': the lab models +N", value)
+			}
+		}
+		if word == "-user" && userName(0) != value && userName(wwwData) != value {
+			return fmt.Sprintf("‘%s’ is not the name of a known user", value)
 		}
 		acts = acts || word == "-print" || word == "-printf" || word == "-quit"
 		e := findTerm(word, value)
@@ -160,6 +168,13 @@ func findTerm(word, value string) findExpr {
 	case "-newermt":
 		since, _ := strconv.ParseInt(value, 10, 64) // parse made it
 		return func(_ *finder, at *found) bool { return at.st.info.ModTime().Unix() > since }
+	case "-mmin":
+		n, _ := strconv.Atoi(value) // parse looked
+		return func(_ *finder, at *found) bool {
+			return time.Since(at.st.info.ModTime()) > time.Duration(n)*time.Minute
+		}
+	case "-user":
+		return func(_ *finder, at *found) bool { return userName(at.st.owner.UID) == value }
 	case "-prune":
 		return func(_ *finder, at *found) bool { at.prune = true; return true }
 	case "-quit":
