@@ -168,8 +168,10 @@ func addressOf(a *engine.Answers, vmid int) (string, error) {
 	return "", nil
 }
 
+const markPrefix = "ready."
+
 // markName is the name of the file that says that a container was ready.
-func markName(name string) string { return "ready." + record.FileName(name) }
+func markName(name string) string { return markPrefix + record.FileName(name) }
 
 func readMarks(a *engine.Answers, app string) (map[string]string, error) {
 	return engine.Parsed(a, "marks "+app, func(a *engine.Answers) (map[string]string, error) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
@@ -38,6 +39,7 @@ type Guest struct {
 	ID      record.Identity
 	IDErr   error // the machine line cannot be read
 	Running bool  // known for this node's containers only
+	Uptime  time.Duration
 }
 
 // Guests are all containers of the cluster, as one observation found them.
@@ -159,7 +161,7 @@ func (g *Guests) addStatus(a *engine.Answers, node string) error {
 	}
 	for _, l := range list {
 		if guest := g.ByID[l.ID]; guest != nil {
-			guest.Running = l.Status == "running"
+			guest.Running, guest.Uptime = l.Status == "running", time.Duration(l.Uptime)*time.Second
 		}
 	}
 	return nil

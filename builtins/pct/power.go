@@ -117,10 +117,6 @@ func powered(guests *Guests, node, app string, rec record.Record) (map[string]*p
 		if err != nil {
 			return nil, fmt.Errorf("%s: container %s: %w", record.PrivFile(app, "record.json"), g.ID.Name, err)
 		}
-		timeout := how.Timeout
-		if timeout <= 0 {
-			timeout = readyTimeout
-		}
 		current := guests.Current(node, app, g.ID.Name)
 		startup, err := pve.ParseStartup(current.Config.Get("startup"))
 		if err != nil {
@@ -130,7 +126,7 @@ func powered(guests *Guests, node, app string, rec record.Record) (map[string]*p
 			container: &container{
 				id: engine.StepID("pct_create/" + g.ID.Name), app: app, name: g.ID.Name, facts: &engine.Facts{Node: node},
 				hostname: current.Config.Get("hostname"), searchdomain: current.Config.Get("searchdomain"),
-				net: current.net0(), probe: check, timeout: timeout, startup: startup,
+				net: current.net0(), probe: check, timeout: timeToReady(how), startup: startup,
 			},
 			source: rec.Source, unfinished: rec.Unfinished, needs: how.Needs, roll: names,
 		}

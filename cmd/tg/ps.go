@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tengil/tengil/builtins"
+	"github.com/tengil/tengil/builtins/pct"
+	"github.com/tengil/tengil/cmd/tg/ui"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/plan"
 	"github.com/tengil/tengil/engine/record"
@@ -19,7 +23,11 @@ func (s *session) psCmd() *cobra.Command {
 		SuggestFor: []string{"list", "ls", "status"},
 		Short:      "List the applications of a node",
 		Long: `List the applications of a node, as the node itself tells: no file on this
-machine is needed for it.`,
+machine is needed for it.
+
+STATE is what the probe of a container's recipe says at this moment: healthy, unhealthy,
+or starting if it is within its time to become ready. A container without a probe is
+running or stopped. Beside it stands for how long it has been running.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.ps(cmd.Context()) },
 	}
@@ -42,6 +50,9 @@ type thing struct {
 	Step    engine.StepID `json:"step"`
 	What    string        `json:"what"`
 	Now     string        `json:"now,omitempty"`
+	Health  pct.State     `json:"health,omitempty"` // in ps
+	Why     string        `json:"why,omitempty"`    // of a health that is not as it should be
+	Uptime  int64         `json:"uptime,omitempty"` // in ps, seconds
 	Address string        `json:"address,omitempty"`
 	Data    bool          `json:"data,omitempty"`
 }
@@ -58,15 +69,19 @@ func withNow(what, now string) string {
 
 // apps asks the node which applications it has; app "" means all.
 func (s *session) apps(ctx context.Context, host *node, app string) ([]appState, error) {
-	found, err := plan.Find(ctx, host, builtins.Kinds(), app)
+	states, _, _, err := s.lookAtApps(ctx, host, app, func(*engine.Answers) []engine.Ask { return nil })
+	return states, err
+}
+
+// lookAtApps is apps that asks other questions in the same two rounds.
+func (s *session) lookAtApps(ctx context.Context, host *node, app string, also func(*engine.Answers) []engine.Ask) ([]appState, map[string]record.Record, *engine.Answers, error) {
+	found, seen, err := plan.FindAlso(ctx, host, builtins.Kinds(), app, func(known *engine.Answers) []engine.Ask {
+		return append(also(known), engine.AskGlob(record.AllGlob()))
+	})
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
-	answers, err := host.Batch(ctx, []engine.Ask{engine.AskGlob(record.AllGlob())})
-	if err != nil {
-		return nil, err
-	}
-	records, err := record.All(answers)
+	records, err := record.All(seen)
 	if err != nil {
 		// An unreadable record hides its options, not the app.
 		s.term.Failure(withProgram(err))
@@ -83,9 +98,29 @@ func (s *session) apps(ctx context.Context, host *node, app string) ([]appState,
 		if f.Common {
 			continue // it says nothing that its app does not
 		}
-		states[i].Things = append(states[i].Things, thing{f.Step, f.What, f.Now, f.Address, f.Data})
+		states[i].Things = append(states[i].Things, thing{Step: f.Step, What: f.What, Now: f.Now, Address: f.Address, Data: f.Data})
 	}
-	return states, nil
+	return states, records, seen, nil
+}
+
+// healths fills in how containers are: one more round trip.
+func (s *session) healths(ctx context.Context, host *node, states []appState, records map[string]record.Record, seen *engine.Answers) error {
+	all, err := pct.HealthOf(ctx, host, seen, records)
+	if err != nil {
+		return err
+	}
+	byName := make(map[string]pct.Health, len(all))
+	for vmid, h := range all {
+		byName[fmt.Sprintf("CT %d", vmid)] = h
+	}
+	for _, a := range states {
+		for i := range a.Things {
+			t := &a.Things[i]
+			h := byName[t.What]
+			t.Health, t.Why, t.Uptime = h.State, h.Why, int64(h.Uptime.Seconds())
+		}
+	}
+	return nil
 }
 
 func newAppState(app string, r record.Record) appState {
@@ -103,10 +138,14 @@ func (s *session) ps(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
-	states, err := s.apps(ctx, host, "")
+	states, records, seen, err := s.lookAtApps(ctx, host, "", pct.HealthAsks)
 	if err != nil {
 		return err
 	}
+	if err := s.healths(ctx, host, states, records, seen); err != nil {
+		return err
+	}
+	s.tellRounds(host)
 	if s.json() {
 		return s.term.JSON(states)
 	}
@@ -115,7 +154,28 @@ func (s *session) ps(ctx context.Context) (err error) {
 		s.notef("to try one:\n    tg run alpine\n")
 		return nil
 	}
-	return s.term.Table([]string{"APP", "PART", "WHAT", "URL"}, psRows(states))
+	if err := s.term.Table([]string{"APP", "PART", "WHAT", "STATE", "URL"}, psRows(states)); err != nil {
+		return err
+	}
+	for _, a := range states {
+		for _, t := range a.Things {
+			if t.Why != "" {
+				s.notef("%s/%s is %s: %s\n", a.App, t.Step.Name(), t.Health, t.Why)
+			}
+		}
+	}
+	return nil
+}
+
+// state is "healthy 3h"; of what has no health, how it is now.
+func (t thing) state() string {
+	switch {
+	case t.Health == "":
+		return t.Now
+	case t.Health == pct.Stopped:
+		return string(t.Health)
+	}
+	return string(t.Health) + " " + ui.Age(time.Duration(t.Uptime)*time.Second)
 }
 
 // psRows shows what runs; of an app with nothing but data, that. The URL stands
@@ -132,14 +192,14 @@ func psRows(states []appState) [][]string {
 			if t.Address != "" && t.Address == hostOf(a.Outputs["url"]) {
 				at = len(rows)
 			}
-			rows = append(rows, []string{app, t.Step.Name(), t.text(), ""})
+			rows = append(rows, []string{app, t.Step.Name(), t.What, t.state(), ""})
 			app = ""
 		}
 		if at < len(rows) {
-			rows[at][3] = a.Outputs["url"]
+			rows[at][4] = a.Outputs["url"]
 		}
 		if kept == len(a.Things) {
-			rows = append(rows, []string{app, "", "only data is left", ""})
+			rows = append(rows, []string{app, "", "only data is left", "", ""})
 		}
 	}
 	return rows

@@ -22,7 +22,7 @@ func corePrograms() map[string]program {
 
 		"uname": unameProgram, "hostname": hostnameProgram, "id": idProgram, "nproc": nprocProgram,
 		"date": dateProgram, "timedatectl": timedatectlProgram, "sleep": sleepProgram, "sync": func(*proc) int { return 0 },
-		"env": envProgram, "setsid": setsidProgram, "nohup": setsidProgram,
+		"env": envProgram, "timeout": timeoutProgram, "setsid": setsidProgram, "nohup": setsidProgram,
 		"dpkg": dpkgProgram, "dpkg-query": dpkgQueryProgram, "pveversion": pveversionProgram,
 
 		"flock": flockProgram, "umount": umountProgram, "mountpoint": mountpointProgram,

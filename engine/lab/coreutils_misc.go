@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"path"
 	"strconv"
@@ -126,22 +128,52 @@ func strftime(format string, t time.Time) string {
 	return b.String()
 }
 
+// interval reads how long sleep and timeout are to wait.
+func interval(text string) (time.Duration, bool) {
+	unit := time.Second
+	if i := strings.IndexByte("smhd", (" " + text)[len(text)]); i >= 0 {
+		unit = []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour}[i]
+		text = text[:len(text)-1]
+	}
+	if text == "infinity" {
+		text, unit = "1", 100*365*24*time.Hour
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	return time.Duration(n * float64(unit)), err == nil && n >= 0
+}
+
+// timeoutProgram is timeout DURATION COMMAND...; what runs ends at the signal, so that -k
+// is never needed.
+func timeoutProgram(p *proc) int {
+	const failed, over = 125, 124
+	_, args, exit, ok := p.options(grammar{names: "k: kill-after:", inOrder: true}, failed)
+	if !ok {
+		return exit
+	}
+	if len(args) < 2 {
+		return p.failf(failed, "timeout: missing operand\nTry 'timeout --help' for more information.")
+	}
+	most, ok := interval(args[0])
+	if !ok {
+		return p.failf(failed, "timeout: invalid time interval ‘%s’\nTry 'timeout --help' for more information.", args[0])
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, most)
+	defer cancel()
+	exit = p.node.exec(ctx, args[1:], p.env, p.dir, p.stdin, p.stdout, p.stderr)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && p.ctx.Err() == nil {
+		return over
+	}
+	return exit
+}
+
 func sleepProgram(p *proc) int {
 	var total time.Duration
 	for _, a := range p.argv[1:] {
-		unit := time.Second
-		if i := strings.IndexByte("smhd", a[max(len(a)-1, 0)]); a != "" && i >= 0 {
-			unit = []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour}[i]
-			a = a[:len(a)-1]
-		}
-		if a == "infinity" {
-			a, unit = "1", 100*365*24*time.Hour
-		}
-		n, err := strconv.ParseFloat(a, 64)
-		if err != nil || n < 0 {
+		n, ok := interval(a)
+		if !ok {
 			return p.failf(1, "sleep: invalid time interval ‘%s’\nTry 'sleep --help' for more information.", a)
 		}
-		total += time.Duration(n * float64(unit))
+		total += n
 	}
 	if !p.sleep(total) {
 		return exitKilled

@@ -37,7 +37,7 @@ func uncaptured() map[string]string {
 		HealthProgram: ownProgram, FaultProgram: ownProgram,
 	}
 	for name := range strings.FieldsSeq("[ base64 bash dash dd dpkg dpkg-query echo env false id mktemp mountpoint nohup nproc printf pveversion pwd " +
-		"readlink realpath rmdir sha256sum stat sync tail tee test timedatectl true umask umount wc") {
+		"readlink realpath rmdir sha256sum stat sync tail tee test timedatectl timeout true umask umount wc") {
 		out[name] = public
 	}
 	return out

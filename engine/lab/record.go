@@ -68,7 +68,7 @@ func readOnly(argv []string) bool {
 	case "cat", "ls", "stat", "readlink", "realpath", "head", "tail", "wc", "sha256sum", "uname", "hostname", "id",
 		"nproc", "date", "timedatectl", "sleep", "true", "false", "mountpoint", "sync", "dpkg-query", "dpkg", "pveversion",
 		"base64", "lxc-info", "grep", HealthProgram, FaultProgram, "find", "journalctl", "echo", "printf", "test", "[", "pwd", "umask", "zpool",
-		"sh", "dash", "bash", "env", "setsid", "nohup", "flock":
+		"sh", "dash", "bash", "env", "setsid", "nohup", "timeout", "flock":
 		return true
 	case "mktemp", "rm", "mkdir", "touch", "chmod":
 		return !slices.ContainsFunc(argv[1:], func(a string) bool { return strings.Contains(a, "/") && !scratch(a) })

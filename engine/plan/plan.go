@@ -60,11 +60,18 @@ func Build(ctx context.Context, g *engine.Graph, h engine.Host, f *engine.Facts,
 
 // Find tells what the app has on the node, without a recipe; app "" means all apps.
 func Find(ctx context.Context, h engine.Host, kinds []engine.Kind, app string) ([]engine.Found, error) {
-	seen, _, err := Observe(ctx, h, func(known *engine.Answers) []engine.Ask { return findQuestions(kinds, known) })
+	all, _, err := FindAlso(ctx, h, kinds, app, func(*engine.Answers) []engine.Ask { return nil })
+	return all, err
+}
+
+// FindAlso is Find that asks other questions in the same rounds, and returns all answers.
+func FindAlso(ctx context.Context, h engine.Host, kinds []engine.Kind, app string, also func(known *engine.Answers) []engine.Ask) ([]engine.Found, *engine.Answers, error) {
+	seen, _, err := Observe(ctx, h, func(known *engine.Answers) []engine.Ask { return append(findQuestions(kinds, known), also(known)...) })
 	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", h.Name(), err)
+		return nil, nil, fmt.Errorf("look at %s: %w", h.Name(), err)
 	}
-	return found(kinds, app, seen)
+	all, err := found(kinds, app, seen)
+	return all, seen, err
 }
 
 // Destroy returns the plan that removes what the app has on the node: its

@@ -26,6 +26,19 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.0f%s", v, unit)
 }
 
+// Age returns in one word how long something has been: "34s", "12m", "3h", "40d".
+func Age(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
 // Took returns d as people read it: "0.4s", "34s", "2m04s", "1h02m".
 func Took(d time.Duration) string {
 	switch {

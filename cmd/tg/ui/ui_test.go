@@ -13,6 +13,16 @@ import (
 	"github.com/tengil/tengil/engine"
 )
 
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 59 * time.Second: "59s", 90 * time.Second: "1m", 47 * time.Hour: "47h", 60 * time.Hour: "2d",
+	} {
+		if got := Age(d); got != want {
+			t.Errorf("%s is %q, want %q", d, got, want)
+		}
+	}
+}
+
 func TestBytesAndTook(t *testing.T) {
 	for n, want := range map[int64]string{0: "0B", 1023: "1023B", 1024: "1.0K", 21 << 20: "21M", 1288490188: "1.2G", 5 << 50: "5120T"} {
 		if got := Bytes(n); got != want {
