@@ -41,11 +41,14 @@ func addEventsFlag(cmd *cobra.Command, events *string) {
 	}
 }
 
-func watchStyle(events string) (ui.Style, error) {
-	switch events {
-	case "":
+// watchStyle returns how a run is shown: with --verbose in lines, which nothing redraws.
+func (s *session) watchStyle(events string) (ui.Style, error) {
+	switch {
+	case events == "" && s.verbose:
+		return ui.Lines, nil
+	case events == "":
 		return ui.Auto, nil
-	case "json":
+	case events == "json":
 		return ui.Events, nil
 	}
 	return ui.Auto, usagef("--events is %q; wanted json", events)

@@ -111,7 +111,7 @@ func (s *session) connectTo(ctx context.Context, t target) (*node, error) {
 	case labName:
 		return s.connectLab(ctx, t)
 	case "":
-		return &node{Host: sshhost.Local(sshhost.Options{Log: s.log()}), target: t}, nil
+		return &node{Host: s.telling(sshhost.Local(sshhost.Options{Log: s.log()})), target: t}, nil
 	}
 	o := s.sshOptions(ctx)
 	if t.name != t.address {
@@ -130,7 +130,7 @@ func (s *session) connectTo(ctx context.Context, t target) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &node{Host: h, target: t}, nil
+	return &node{Host: s.telling(h), target: t}, nil
 }
 
 // connectLab connects to the lab. One that does not run is started in the
@@ -151,7 +151,7 @@ func (s *session) connectLab(ctx context.Context, t target) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &node{Host: h, target: t}, nil
+	return &node{Host: s.telling(h), target: t}, nil
 }
 
 // labDir returns where the lab is kept.

@@ -51,7 +51,7 @@ to be typed; in a script, --confirm APP does that.`,
 
 // destroy removes an application.
 func (s *session) destroy(ctx context.Context, app string, f destroyFlags) error {
-	style, err := watchStyle(f.events)
+	style, err := s.watchStyle(f.events)
 	if err != nil {
 		return err
 	}

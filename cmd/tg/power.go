@@ -33,7 +33,7 @@ func (s *session) turnCmd(turn pct.Turn, cmd *cobra.Command) *cobra.Command {
 // turn starts, stops or restarts what a name stands for. There is no question: the
 // command says all, and nothing is lost.
 func (s *session) turn(ctx context.Context, turn pct.Turn, name string, dependents bool, events string) error {
-	style, err := watchStyle(events)
+	style, err := s.watchStyle(events)
 	if err != nil {
 		return err
 	}

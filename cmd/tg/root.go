@@ -80,7 +80,7 @@ func (s *session) root(args []string) *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&s.host, "host", "", "node to work on: lab, a name of the config file, or user@host (TG_HOST)")
 	flags.StringVarP(&s.output, "output", "o", "", "text or json")
-	flags.BoolVarP(&s.verbose, "verbose", "v", false, "tell more, on standard error")
+	flags.BoolVarP(&s.verbose, "verbose", "v", false, "tell each command on the node and how long it took, on standard error")
 	for name, values := range map[string]cobra.CompletionFunc{"host": s.completeHost, "output": completeWords("text", "json")} {
 		if err := root.RegisterFlagCompletionFunc(name, values); err != nil {
 			panic(err) // the flag is defined right above

@@ -55,7 +55,7 @@ has changed since. Host, recipe and options are in it.`,
 
 // run brings an application to what its recipe says.
 func (s *session) run(ctx context.Context, name string, options []string, f runFlags) error {
-	style, err := watchStyle(f.events)
+	style, err := s.watchStyle(f.events)
 	if err != nil {
 		return err
 	}
