@@ -73,7 +73,7 @@ func deployContainers(tb testing.TB, tg string, n int) (first, again measured) {
 		tb.Errorf("the second run had something to do:\n%s", again.said[:min(len(again.said), 2000)])
 	}
 	list := run("--host", "lab", "ps")
-	if running := strings.Count(list.said, "running"); running != n {
+	if running := strings.Count(list.said, " healthy "); running != n {
 		tb.Errorf("%d containers of %d run:\n%s", running, n, list.said[:min(len(list.said), 2000)])
 	}
 	return first, again
