@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -104,6 +105,9 @@ func (a *Answers) Get(q Ask) Answer {
 	return Answer{Err: fmt.Errorf("no answer to %q", q.String())}
 }
 
+// Empty reports whether nothing was asked.
+func (a *Answers) Empty() bool { return len(a.byKey) == 0 }
+
 // Has reports whether q was asked.
 func (a *Answers) Has(q Ask) bool { _, ok := a.byKey[q.Key()]; return ok }
 
@@ -120,6 +124,15 @@ func (a *Answers) Missing(asks []Ask) []Ask {
 		out = append(out, q)
 	}
 	return out
+}
+
+// Without returns the answers to all questions but asks.
+func (a *Answers) Without(asks []Ask) *Answers {
+	m := maps.Clone(a.byKey)
+	for _, q := range asks {
+		delete(m, q.Key())
+	}
+	return NewAnswers(m)
 }
 
 // Only returns the answers to asks.

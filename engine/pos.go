@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -120,3 +121,15 @@ func Transient(err error) error { return &transient{err} }
 type transient struct{ error }
 
 func (t *transient) Unwrap() []error { return []error{t.error, ErrTransient} }
+
+// A BusyError says that the other side answered, and asks to be asked later. It is
+// transient.
+type BusyError struct {
+	Err   error
+	After time.Duration // it wants to be left alone for so long; 0 if it did not say
+}
+
+func (e *BusyError) Error() string { return e.Err.Error() }
+
+// Unwrap makes errors.Is(err, ErrTransient) hold.
+func (e *BusyError) Unwrap() []error { return []error{e.Err, ErrTransient} }

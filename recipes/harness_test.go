@@ -161,7 +161,7 @@ func (r *rig) plan(name, src string, values map[string]string) (*engine.Plan, er
 	if err != nil {
 		return nil, err
 	}
-	return plan.Build(r.t.Context(), g, r.host, f, plan.Options{Kinds: builtins.Kinds(), Checks: []engine.Check{capacity.Check()}})
+	return plan.Build(r.t.Context(), g, r.host, f, plan.Options{Kinds: builtins.Kinds(), Checks: []engine.Check{capacity.Check()}, Pause: time.Millisecond})
 }
 
 func (r *rig) mustPlan(name, src string, values map[string]string) *engine.Plan {

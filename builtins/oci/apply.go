@@ -65,7 +65,7 @@ func (p pull) inspectAt(ctx context.Context, h engine.Host, at Reference, digest
 			return nil, err
 		}
 		if digest, err = p.platformDigest(raw); err != nil {
-			return nil, err
+			return nil, noManifest(at, at.source(), raw, err)
 		}
 	}
 	img := &image{digest: digest}

@@ -186,7 +186,7 @@ func (p pull) registryAnswer(a *engine.Answers, at Reference) (r registryImage, 
 		return r, explain(err, at)
 	}
 	if r.digest, err = p.platformDigest(raw); err != nil {
-		return r, p.strange("--raw", at.source(), err)
+		return r, p.strange("--raw", at.source(), noManifest(at, at.source(), raw, err))
 	}
 	if m, err := pve.ParseManifest(raw); err == nil {
 		r.size = m.Size()
@@ -204,8 +204,39 @@ func (p pull) registryAnswer(a *engine.Answers, at Reference) (r registryImage, 
 	return r, nil
 }
 
+// A badAnswer is what a registry, or what stands before it, sends in place of a manifest.
+type badAnswer struct {
+	text string
+	err  error
+}
+
+func (b *badAnswer) Error() string { return b.text }
+func (b *badAnswer) Unwrap() error { return b.err }
+
+// noManifest says of an answer that is not even JSON what it is, and returns other
+// errors as they are. got is what came; nil where only skopeo saw it.
+func noManifest(at Reference, source string, got []byte, err error) error {
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) && !errors.Is(err, pve.ErrManifest) {
+		return err
+	}
+	what := "something that skopeo cannot read"
+	switch {
+	case got != nil && syntax != nil && syntax.Offset >= int64(len(got)):
+		what = fmt.Sprintf("%d bytes that break off in the middle", len(got))
+	case got != nil:
+		what = fmt.Sprintf("%d bytes that begin with %.60q", len(got), got)
+	}
+	return engine.WithHint(&badAnswer{fmt.Sprintf("%s sent no manifest for %s: wanted JSON, got %s", at.Registry, at, what), err},
+		"the registry is out of order, or a proxy or a login page between it and the node has answered; nothing of it was kept. See what comes, on the node:\n    skopeo inspect --raw "+source+"\nand run it again")
+}
+
 // strange names the command whose answer err says something of.
 func (p pull) strange(what, source string, err error) error {
+	var bad *badAnswer
+	if errors.As(err, &bad) {
+		return err
+	}
 	hint := engine.HintOf(err)
 	if hint == "" {
 		hint = otherImage
@@ -239,6 +270,8 @@ func explain(err error, at Reference) error {
 	switch {
 	case errors.Is(err, pve.ErrNotFound):
 		return engine.WithHint(err, "the registry has no "+at.String()+"; to see its tags:\n    skopeo list-tags docker://"+at.name())
+	case errors.Is(err, pve.ErrManifest):
+		return noManifest(at, at.source(), nil, err)
 	case errors.Is(err, pve.ErrNoBlob):
 		return engine.WithHint(err, "the registry has lost a part of "+at.String()+"; use another tag, or have it pushed again")
 	case errors.Is(err, pve.ErrDigest):

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/tengil/tengil/builtins"
 	"github.com/tengil/tengil/builtins/capacity"
+	"github.com/tengil/tengil/cmd/tg/ui"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/plan"
 	"github.com/tengil/tengil/engine/recipe"
@@ -38,6 +41,8 @@ type opened struct {
 	recipe *recipe.Recipe
 	source *source
 	given  []string // names of the options that somebody chose
+	// waiting is told that a plan waits; nil for nobody.
+	waiting func(err error, wait time.Duration)
 }
 
 // open connects to the node, reads its facts and evaluates the recipe for it. With
@@ -47,7 +52,7 @@ func (s *session) open(ctx context.Context, c choice, facts string) (*opened, er
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{source: src, given: slices.Sorted(maps.Keys(values))}
+	o := &opened{source: src, waiting: s.waiting, given: slices.Sorted(maps.Keys(values))}
 	if o.host, o.facts, err = s.factsFor(ctx, facts); err != nil {
 		return nil, errors.Join(err, src.close())
 	}
@@ -57,10 +62,17 @@ func (s *session) open(ctx context.Context, c choice, facts string) (*opened, er
 	return o, nil
 }
 
+// waiting tells that a plan takes longer, and why.
+func (s *session) waiting(err error, wait time.Duration) {
+	said, _, _ := strings.Cut(err.Error(), "\n")
+	s.notef("%s\nasked again in %s\n", said, ui.Took(wait))
+}
+
 // plan compares the recipe with the node as it is now.
 func (o *opened) plan(ctx context.Context) (*engine.Plan, error) {
 	return plan.Build(ctx, o.recipe.Graph, o.host, o.facts, plan.Options{
 		Kinds: builtins.Kinds(), Checks: []engine.Check{capacity.Check()}, Also: []engine.Ask{engine.AskGlob(record.PrivGlob(o.recipe.Graph.App.Name))},
+		Waiting: o.waiting,
 	})
 }
 

@@ -195,7 +195,7 @@ func (s *session) openPlan(ctx context.Context, file *plan.File) (*opened, error
 	o := &opened{source: &source{
 		file: bundle.FS(), catalogs: bundle.Catalogs(),
 		name: file.Recipe.Name, dir: file.Recipe.Dir, label: file.Recipe.Source, close: func() error { return nil },
-	}, given: slices.Sorted(maps.Keys(file.Options))}
+	}, waiting: s.waiting, given: slices.Sorted(maps.Keys(file.Options))}
 	if o.host, err = s.connectTo(ctx, t); err != nil {
 		return nil, err
 	}

@@ -26,13 +26,19 @@ type worker struct {
 }
 
 func (w worker) work(ctx context.Context) {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval = w.run.opts.Pause, 20*w.run.opts.Pause
+	grows := backoff.NewExponentialBackOff()
+	grows.InitialInterval, grows.MaxInterval = w.run.opts.Pause, 20*w.run.opts.Pause
+	b := &patient{BackOff: grows}
 	try, late := 0, 0
 	out, err := backoff.Retry(ctx, func() (engine.Outputs, error) {
 		try++
 		out, err := w.inTime(ctx, try)
 		again := errors.Is(err, engine.ErrTransient)
+		var busy *engine.BusyError
+		if b.least = 0; errors.As(err, &busy) {
+			b.least = busy.After
+			again = busy.After <= mostPause
+		}
 		var timeout *engine.TimeoutError
 		if errors.As(err, &timeout) {
 			late++
@@ -51,6 +57,24 @@ func (w worker) work(ctx context.Context) {
 		err = permanent.Err
 	}
 	w.report(report{outputs: out, err: err})
+}
+
+// mostPause is for how long a registry may want to be left alone so that it is worth
+// waiting for.
+const mostPause = time.Minute
+
+// A patient waits no less than the other side asks for.
+type patient struct {
+	backoff.BackOff
+	least time.Duration
+}
+
+func (p *patient) NextBackOff() time.Duration {
+	next := p.BackOff.NextBackOff()
+	if next == backoff.Stop {
+		return next
+	}
+	return max(next, p.least)
 }
 
 // lingers reports whether what the work started may still be at it after its time.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tengil/tengil/engine"
 )
@@ -22,25 +23,70 @@ type Options struct {
 	Checks []engine.Check
 	// Also are questions whose answers the plan is to bring along in Seen.
 	Also []engine.Ask
+	// Pause is the wait before a registry that is asked too often is asked again, and
+	// twice that the next time, unless it wants more. 0 means 1 s.
+	Pause time.Duration
+	// Waiting, if not nil, is told of it.
+	Waiting func(err error, wait time.Duration)
+}
+
+// A plan that fails only because the other side is busy is made so often, if that does
+// not want to be left alone for longer than mostPause.
+const (
+	tries     = 3
+	mostPause = 30 * time.Second
+)
+
+// again waits before the next try, and reports whether there is one.
+func (o Options) again(ctx context.Context, try int, err error) bool {
+	wait := cmp.Or(o.Pause, time.Second) << (try - 1)
+	var busy *engine.BusyError
+	if errors.As(err, &busy) {
+		wait = max(wait, busy.After)
+	}
+	if try == tries || wait > mostPause {
+		return false
+	}
+	if o.Waiting != nil {
+		o.Waiting(err, wait)
+	}
+	select {
+	case <-time.After(wait):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // Build observes the node and returns what would be done to reach the graph. It
 // changes nothing. Independent errors are joined, in recipe order.
 func Build(ctx context.Context, g *engine.Graph, h engine.Host, f *engine.Facts, o Options) (*engine.Plan, error) {
-	seen, rounds, err := Observe(ctx, h, func(known *engine.Answers) []engine.Ask {
+	ask := func(known *engine.Answers) []engine.Ask {
 		asks := append(questions(g, o.Kinds, known), o.Also...)
 		for _, c := range o.Checks {
 			asks = append(asks, c.Asks(g, f)...)
 		}
 		return asks
-	})
-	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", h.Name(), err)
 	}
-	p := &engine.Plan{App: g.App, Host: h.Name(), Facts: f, Rounds: rounds, Seen: seen.Only(o.Also)}
-	if p.Nodes, err = diff(g, seen); err != nil {
-		return nil, err
+	p := &engine.Plan{App: g.App, Host: h.Name(), Facts: f}
+	seen := engine.NewAnswers(nil)
+	var err error
+	for try := 1; ; try++ {
+		var rounds int
+		if seen, rounds, err = observe(ctx, h, ask, seen); err != nil {
+			return nil, fmt.Errorf("look at %s: %w", h.Name(), err)
+		}
+		p.Rounds += rounds
+		var busy []engine.Node
+		if p.Nodes, busy, err = diff(g, seen); err == nil {
+			break
+		}
+		if len(busy) == 0 || !o.again(ctx, try, err) {
+			return nil, err
+		}
+		seen = seen.Without(unanswered(busy, seen))
 	}
+	p.Seen = seen.Only(o.Also)
 	p.Outputs = outputs(g, p.Nodes)
 	if p.Orphans, err = orphans(g, o.Kinds, seen); err != nil {
 		return nil, err
@@ -98,10 +144,15 @@ const maxRounds = 3
 
 // Observe asks for what ask wants to know, until it wants no more.
 func Observe(ctx context.Context, h engine.Host, ask func(known *engine.Answers) []engine.Ask) (*engine.Answers, int, error) {
-	seen, rounds := engine.NewAnswers(nil), 0
+	return observe(ctx, h, ask, engine.NewAnswers(nil))
+}
+
+// observe is Observe of which some answers are known.
+func observe(ctx context.Context, h engine.Host, ask func(known *engine.Answers) []engine.Ask, seen *engine.Answers) (*engine.Answers, int, error) {
+	rounds := 0
 	for range maxRounds {
 		known := seen
-		if rounds == 0 {
+		if seen.Empty() {
 			known = nil
 		}
 		more := seen.Missing(ask(known))
@@ -139,13 +190,34 @@ func findQuestions(kinds []engine.Kind, known *engine.Answers) []engine.Ask {
 	return asks
 }
 
-// diff walks the nodes in order, so that each sees the outputs of those before.
-func diff(g *engine.Graph, seen *engine.Answers) ([]engine.PlanNode, error) {
+// unanswered returns the questions of nodes that were asked and not answered.
+func unanswered(nodes []engine.Node, seen *engine.Answers) []engine.Ask {
+	var asks []engine.Ask
+	for _, n := range nodes {
+		for _, q := range n.Spec.Asks(seen) {
+			if q.Argv() != nil && seen.Has(q) && seen.Get(q).Err != nil {
+				asks = append(asks, q)
+			}
+		}
+	}
+	return asks
+}
+
+// diff walks the nodes in order, so that each sees the outputs of those before. Busy are
+// the nodes of which it failed, if that is because the other side wants to be asked
+// later, and for no other reason.
+func diff(g *engine.Graph, seen *engine.Answers) (nodes []engine.PlanNode, busy []engine.Node, err error) {
 	known := make(map[engine.NodeID]engine.Outputs, len(g.Nodes()))
-	nodes := make([]engine.PlanNode, 0, len(g.Nodes()))
+	nodes = make([]engine.PlanNode, 0, len(g.Nodes()))
 	var errs []error
-	said := map[string]bool{}
+	said, others := map[string]bool{}, false
 	fail := func(n engine.Node, err error, shared bool) {
+		var late *engine.BusyError
+		if errors.As(err, &late) {
+			busy = append(busy, n)
+		} else {
+			others = true
+		}
 		what := err.Error() // steps look at what all share: the list of containers
 		err = blame(n, err)
 		if !shared {
@@ -170,7 +242,10 @@ func diff(g *engine.Graph, seen *engine.Answers) ([]engine.PlanNode, error) {
 		known[n.ID] = pn.Diff.Outputs
 		nodes = append(nodes, pn)
 	}
-	return nodes, errors.Join(errs...)
+	if others {
+		busy = nil
+	}
+	return nodes, busy, errors.Join(errs...)
 }
 
 // InputsOf returns the inputs of n as far as the outputs in known go.

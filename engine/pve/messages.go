@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tengil/tengil/engine"
 )
@@ -22,7 +23,9 @@ var (
 	ErrNoQuorum    = errors.New("cluster has no quorum")
 	ErrNotFound    = fmt.Errorf("not found: %w", fs.ErrNotExist) // dataset, volume, image
 	ErrOSUnknown   = errors.New("operating system of the image is unknown to Proxmox")
-	ErrRegistry    = errors.New("registry is unavailable") // comes with engine.ErrTransient
+	ErrRegistry    = errors.New("registry is unavailable")                // comes with engine.ErrTransient
+	ErrTooMany     = fmt.Errorf("it is asked too often: %w", ErrRegistry) // comes in an engine.BusyError
+	ErrManifest    = errors.New("registry sent no manifest of an image")
 	ErrDenied      = errors.New("registry denies access")
 	ErrBusy        = errors.New("dataset is busy")
 	ErrNoSpace     = errors.New("no space left")
@@ -87,10 +90,11 @@ func messages() []message {
 		{`dataset does not exist|no such pool|parent does not exist|could not find any snapshots to destroy`, ErrNotFound, false},
 		{`manifest unknown|repository name not known to registry|name unknown|MANIFEST_UNKNOWN|NAME_UNKNOWN`, ErrNotFound, false},
 		{`volume '[^']+' (for container '\d+' )?does not exist|can't find file '[^']+'`, ErrNotFound, false},
-		{`level=fatal .*(toomanyrequests|too many requests|StatusCode: 429|status code 429|429 Too Many)`, ErrRegistry, true},
-		{`level=fatal .*(HTTP status: 5\d\d|status code 5\d\d|StatusCode: 5\d\d|\b50[0234] [A-Z])`, ErrRegistry, true},
+		{`level=fatal .*(toomanyrequests|too many requests|StatusCode: 429|status code 429|HTTP 429|429 Too Many)`, ErrTooMany, true},
+		{`level=fatal .*(HTTP status: 5\d\d|HTTP 5\d\d|status code 5\d\d|StatusCode: 5\d\d|\b50[0234] [A-Z])`, ErrRegistry, true},
 		{`level=fatal .*blob unknown to registry`, ErrRegistry, true}, // it has the manifest, not the layer
-		{`level=fatal .*(unauthorized|authentication required|access to the resource is denied|status code 40[13])`, ErrDenied, false},
+		{`level=fatal .*(unauthorized|authentication required|access to the resource is denied|status code 40[13]|HTTP 40[13])`, ErrDenied, false},
+		{`level=fatal .*manifest.*(unexpected end of JSON input|invalid character)`, ErrManifest, false},
 		{`level=fatal .*(i/o timeout|TLS handshake timeout|connection reset by peer|connection refused|blob[: ].*unexpected EOF|docker://.*unexpected EOF|no such host|server misbehaving|deadline exceeded|network is unreachable)`, ErrRegistry, true},
 	}
 }
@@ -135,12 +139,33 @@ func classify(text string) error {
 		if !known.patterns[i].MatchString(text) {
 			continue
 		}
+		if errors.Is(m.means, ErrTooMany) {
+			return &engine.BusyError{Err: m.means, After: retryAfter(text)}
+		}
 		if m.transient {
 			return engine.Transient(m.means)
 		}
 		return m.means
 	}
 	return nil
+}
+
+var knownRetryAfter = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)retry-after: ([0-9.]+(?:ns|us|µs|μs|ms|s|m|h))`)
+})
+
+// retryAfter returns for how long a registry wants to be left alone, as some put it
+// into the text of their refusal; 0 if it does not say.
+func retryAfter(text string) time.Duration {
+	m := knownRetryAfter().FindStringSubmatch(text)
+	if m == nil {
+		return 0
+	}
+	d, err := time.ParseDuration(m[1])
+	if err != nil || d < 0 {
+		return 0
+	}
+	return d
 }
 
 func lastLines(s string, n int) string {

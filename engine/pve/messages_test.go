@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"testing"
+	"time"
 
 	"github.com/tengil/tengil/engine"
 )
@@ -17,18 +18,18 @@ func sentinels() map[string]error {
 		"ErrProtected": ErrProtected, "ErrDataset": ErrDataset, "ErrStart": ErrStart, "ErrStop": ErrStop,
 		"ErrInterrupted": ErrInterrupted, "ErrArchive": ErrArchive, "ErrUnpack": ErrUnpack,
 		"ErrNoPasswd": ErrNoPasswd, "ErrVolumeFile": ErrVolumeFile, "ErrDigest": ErrDigest, "ErrNoBlob": ErrNoBlob, "ErrLocked": ErrLocked,
-		"ErrReadOnly": ErrReadOnly,
+		"ErrReadOnly": ErrReadOnly, "ErrTooMany": ErrTooMany, "ErrManifest": ErrManifest,
 	}
 }
 
 func checkMeaning(t *testing.T, text string, err error, means string) {
 	t.Helper()
 	for name, sentinel := range sentinels() {
-		if got, want := errors.Is(err, sentinel), name == means; got != want {
+		if got, want := errors.Is(err, sentinel), name == means || means == "ErrTooMany" && name == "ErrRegistry"; got != want {
 			t.Errorf("%q: is %s: %v, want %v", text, name, got, want)
 		}
 	}
-	transient := means == "ErrLockTimeout" || means == "ErrRegistry"
+	transient := means == "ErrLockTimeout" || means == "ErrRegistry" || means == "ErrTooMany"
 	if got := errors.Is(err, engine.ErrTransient); got != transient {
 		t.Errorf("%q: is transient: %v, want %v", text, got, transient)
 	}
@@ -60,7 +61,10 @@ func TestClassifyMessagesFromTheSources(t *testing.T) {
 		{"unable to create CT 101 - error with cfs lock 'storage-nas': got lock request timeout\n", "ErrLockTimeout"},
 		{"unable to create CT 101 - Error while extracting OCI image: IO error: No space left on device (os error 28)\n", "ErrNoSpace"},
 		{"cannot create 'tank/a': out of space\n", "ErrNoSpace"},
-		{`time="t" level=fatal msg="reading manifest latest in docker.io/library/x: toomanyrequests: You have reached your pull rate limit"`, "ErrRegistry"},
+		{`time="t" level=fatal msg="reading manifest latest in docker.io/library/x: toomanyrequests: You have reached your pull rate limit"`, "ErrTooMany"},
+		{`time="t" level=fatal msg="reading manifest v1 in ghcr.io/a/b: error parsing HTTP 429 response body: unexpected end of JSON input: \"\""`, "ErrTooMany"},
+		{`time="t" level=fatal msg="reading manifest v1 in ghcr.io/a/b: error parsing HTTP 403 response body: invalid character '<' looking for beginning of value"`, "ErrDenied"},
+		{`time="t" level=fatal msg="Error parsing manifest for image: unexpected end of JSON input"`, "ErrManifest"},
 		{`time="t" level=fatal msg="fetching target platform image: received unexpected HTTP status: 503 Service Unavailable"`, "ErrRegistry"},
 		{`time="t" level=fatal msg="reading blob sha256:00: Get \"https://cdn/\": net/http: TLS handshake timeout"`, "ErrRegistry"},
 		{`time="t" level=fatal msg="reading manifest v1 in ghcr.io/a/b: unauthorized: authentication required"`, "ErrDenied"},
@@ -102,5 +106,20 @@ func TestNotFoundIsErrNotExist(t *testing.T) {
 	plain := errors.New("x")
 	if got := Explain(plain); got != plain {
 		t.Errorf("another error came back as %v", got)
+	}
+}
+
+func TestARegistrySaysWhenToComeAgain(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"toomanyrequests: retry-after: 1.5s, allowed: 44000/minute": 1500 * time.Millisecond,
+		"toomanyrequests: Retry-After: 249.9µs, allowed: 9/minute":  249900 * time.Nanosecond,
+		"toomanyrequests: retry-after: soon":                        0,
+		"toomanyrequests: You have reached your pull rate limit":    0,
+	} {
+		var busy *engine.BusyError
+		err := Classify(`level=fatal msg="`+text+`"`, "", 1)
+		if !errors.As(err, &busy) || busy.After != want || !errors.Is(err, engine.ErrTransient) || !errors.Is(err, ErrRegistry) {
+			t.Errorf("%s: %#v, want %s", text, err, want)
+		}
 	}
 }
