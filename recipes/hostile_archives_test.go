@@ -267,6 +267,7 @@ func hostileRegistries() []registryCase {
 		{"blobs that are unknown", "", trouble(lab.NoBlobs), "blob"},
 		{"a manifest that is cut off", "", trouble(lab.BadManifests), "ghcr.io sent no manifest for ghcr.io/hostile/image:v1: wanted JSON, got "},
 		{"a web page for a manifest", "", trouble(lab.WrongManifest), `ghcr.io sent no manifest for ghcr.io/hostile/image:v1: wanted JSON, got 61 bytes that begin with "<html>`},
+		{"redirects in a circle", "", trouble(lab.RedirectLoop), "stopped after 10 redirects"},
 		{"a tag that does not exist", "ghcr.io/hostile/image:nosuch", nil, "the registry has no ghcr.io/hostile/image:nosuch"},
 		{"a repository that does not exist", "ghcr.io/hostile/nosuch:v1", nil, "ghcr.io/hostile/nosuch:v1"},
 		{"a registry that does not exist", "registry.invalid/x:v1", nil, "registry.invalid"},

@@ -200,7 +200,8 @@ func (s *session) labFaultRegistryCmd() *cobra.Command {
 		Short: "Put a registry, or one repository of it, in trouble",
 		Long: `Put a registry, or one repository of it, in trouble, which is one of: ` + strings.Join(words, ", ") + `.
 429, 500 and 503 are answers; slow blobs come with --rate bytes in a second; cut, short,
-wrong-digest and missing-blob are of blobs; bad-manifest and not-a-manifest of manifests.`,
+wrong-digest and missing-blob are of blobs; bad-manifest and not-a-manifest of manifests;
+redirect-loop sends whoever asks for either round in a circle.`,
 		Example: `  tg lab fault registry ghcr.io 429 --retry-after 30s
   tg lab fault registry docker.io/library/redis cut`,
 		Args:      exactly("NAME", "TROUBLE"),

@@ -67,12 +67,13 @@ const (
 	NoBlobs       Trouble = "missing-blob"   // blobs are unknown
 	BadManifests  Trouble = "bad-manifest"   // a manifest is cut off in the middle of its JSON
 	WrongManifest Trouble = "not-a-manifest" // a manifest is a web page, as of a portal in between
+	RedirectLoop  Trouble = "redirect-loop"  // manifests and blobs are said to be elsewhere, which is here
 )
 
 // Troubles returns all troubles.
 func Troubles() []Trouble {
 	return []Trouble{
-		Busy, ServerError, Unavailable, SlowBlobs, CutBlobs, ShortBlobs, WrongBlobs, NoBlobs, BadManifests, WrongManifest,
+		Busy, ServerError, Unavailable, SlowBlobs, CutBlobs, ShortBlobs, WrongBlobs, NoBlobs, BadManifests, WrongManifest, RedirectLoop,
 	}
 }
 

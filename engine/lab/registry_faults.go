@@ -23,6 +23,9 @@ func troubled(all []Condition, host string, repo dockerRepo, req *http.Request, 
 		if c.Kind != BadRegistry || c.On != host && (repo.path == "" || c.On != repo.String()) {
 			continue
 		}
+		if c.Trouble == RedirectLoop && what.kind != "" {
+			return redirect(req)
+		}
 		if status, ok := c.Trouble.status(); ok {
 			// The server errors are those of the registry as a whole. A limit is
 			// counted by the manifests that are asked for.
@@ -44,6 +47,18 @@ func troubled(all []Condition, host string, repo dockerRepo, req *http.Request, 
 		return resp, nil
 	}
 	return ask()
+}
+
+// redirect sends whoever asks to where they ask. It ends as with Go's own client, which
+// skopeo has and the lab's skopeo has not: it follows no more than ten.
+func redirect(req *http.Request) (*http.Response, error) {
+	to := *req.URL
+	hop, _ := strconv.Atoi(to.Query().Get("hop")) // without one it is the first
+	if hop >= 10 {
+		return nil, errors.New("stopped after 10 redirects")
+	}
+	to.RawQuery = "hop=" + strconv.Itoa(hop+1)
+	return serve(http.RedirectHandler(to.String(), http.StatusTemporaryRedirect), req)
 }
 
 // status returns the status of an answer that is an error.

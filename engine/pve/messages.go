@@ -92,6 +92,7 @@ func messages() []message {
 		{`volume '[^']+' (for container '\d+' )?does not exist|can't find file '[^']+'`, ErrNotFound, false},
 		{`level=fatal .*(toomanyrequests|too many requests|StatusCode: 429|status code 429|HTTP 429|429 Too Many)`, ErrTooMany, true},
 		{`level=fatal .*(HTTP status: 5\d\d|HTTP 5\d\d|status code 5\d\d|StatusCode: 5\d\d|\b50[0234] [A-Z])`, ErrRegistry, true},
+		{`level=fatal .*stopped after \d+ redirects`, ErrRegistry, false},
 		{`level=fatal .*blob unknown to registry`, ErrRegistry, true}, // it has the manifest, not the layer
 		{`level=fatal .*(unauthorized|authentication required|access to the resource is denied|status code 40[13]|HTTP 40[13])`, ErrDenied, false},
 		{`level=fatal .*manifest.*(unexpected end of JSON input|invalid character)`, ErrManifest, false},
