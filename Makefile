@@ -35,7 +35,7 @@ test: ## all tests
 exhaust: ## faults at every command of every case, on every release; takes a while
 	EXHAUSTIVE=1 $(GO) test -parallel 8 -timeout 120m ./builtins ./recipes ./cmd/tg
 
-race: ## all tests with the race detector (needs a C compiler), faults at fewer points
+race: ## all tests with the race detector (needs a C compiler), of many like cases a few
 	CGO_ENABLED=1 $(GO) test -race -short -parallel 8 -timeout 30m ./...
 
 check: ## what a change must pass: format, vet, staticcheck, race detector, tidy modules

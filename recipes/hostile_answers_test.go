@@ -13,6 +13,7 @@ import (
 
 	"github.com/tengil/tengil/builtins"
 	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/lab/labtest"
 	"github.com/tengil/tengil/engine/plan"
 	"github.com/tengil/tengil/engine/pve"
 )
@@ -110,7 +111,10 @@ func hostileAnswers(t *testing.T) int {
 		asked, good := r.asked(said)
 		mark := len(r.lab.Log())
 		for _, key := range slices.Sorted(maps.Keys(asked)) {
-			for _, m := range spoilings() {
+			for i, m := range spoilings() {
+				if labtest.Raced && i > 0 {
+					break
+				}
 				cases++
 				q := asked[key]
 				name := fmt.Sprintf("deployed %v, %s is %s", deployed, q, m.name)

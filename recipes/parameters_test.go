@@ -9,6 +9,7 @@ import (
 
 	"github.com/tengil/tengil/builtins"
 	"github.com/tengil/tengil/engine"
+	"github.com/tengil/tengil/engine/lab/labtest"
 	"github.com/tengil/tengil/engine/plan"
 )
 
@@ -153,8 +154,8 @@ func TestEachParameterChangesExactlyItsField(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, release)
 			r.mustRun("immich.star", "", nil)
-			for _, e := range edits {
-				if e.needs > release {
+			for i, e := range edits {
+				if e.needs > release || labtest.Raced && i%5 != 0 {
 					continue
 				}
 				t.Run(e.name, func(t *testing.T) { r.walk(t, base, e) })

@@ -103,7 +103,7 @@ func TestManyContainers(t *testing.T) {
 	first, again := deployContainers(t, "tg", n)
 	t.Logf("%d containers: first run %v; second run %v", n, first, again)
 	for _, m := range []measured{first, again} {
-		if m.peak > mostMemory(n) && !raced {
+		if m.peak > mostMemory(n) && !labtest.Raced {
 			t.Errorf("tg needed %d MB; wanted at most %d", m.peak/1e6, mostMemory(n)/1e6)
 		}
 	}
