@@ -137,7 +137,11 @@ func (s *session) labInitCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			status, err := lxc.Init(append([]string{filepath.Clean(self)}, args...), os.Environ(), handedFiles, lab.BridgeAddrs()...)
+			dir, err := s.labDir()
+			if err != nil {
+				return err
+			}
+			status, err := lxc.Init(append([]string{filepath.Clean(self)}, args...), os.Environ(), handedFiles, labCgroups(dir), lab.BridgeAddrs()...)
 			if err == nil && status != 0 {
 				err = statusError(status)
 			}

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"net"
+	"path"
 	"time"
 
 	"github.com/tengil/tengil/engine/pve"
@@ -24,6 +25,24 @@ type driver interface {
 	links(id int) []guestLink
 	// dial opens a connection to ip:port, as a program on the node would.
 	dial(ctx context.Context, addr string) (net.Conn, error)
+
+	// What follows is of a container that runs.
+
+	// plugLink puts the interface of a key of the config in, which has the value
+	// nic; unplugLink takes it out; address gives it the addresses of nic.
+	plugLink(id int, key string, nic pve.Net) error
+	unplugLink(id int, key string) error
+	address(id int, key string, nic pve.Net) error
+	// plugMount mounts a directory of the node.
+	plugMount(id int, m guestMount) error
+	// plugDevice adds a device, as option devN has it.
+	plugDevice(id int, value string) error
+	// limit makes the limits of the config effective.
+	limit(id int, conf *pve.Config) error
+	// readFile and writeFile read and write a file of the container; what is
+	// written belongs to ids of the node.
+	readFile(id int, name string) ([]byte, error)
+	writeFile(id int, name string, data []byte, o owner) error
 }
 
 // A modelDriver is the model: a process table, small programs and stand-ins for
@@ -52,4 +71,38 @@ func (m modelDriver) links(id int) []guestLink { return m.node.guest(id).Links }
 
 func (m modelDriver) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return m.node.dialGuest(ctx, addr)
+}
+
+func (modelDriver) plugLink(int, string, pve.Net) error { return nil }
+
+func (modelDriver) unplugLink(int, string) error { return nil }
+
+func (modelDriver) address(int, string, pve.Net) error { return nil }
+
+func (m modelDriver) plugMount(id int, mount guestMount) error {
+	m.node.makeTarget(id, mount.Path)
+	return nil
+}
+
+func (modelDriver) plugDevice(int, string) error { return nil }
+
+func (modelDriver) limit(int, *pve.Config) error { return nil }
+
+func (m modelDriver) readFile(id int, name string) ([]byte, error) {
+	return guestRoot{m.node, m.node.guest(id).Mounts}.readFile(name)
+}
+
+func (m modelDriver) writeFile(id int, name string, data []byte, o owner) error {
+	root := guestRoot{m.node, m.node.guest(id).Mounts}
+	at, err := root.real(name, true)
+	if err == nil {
+		_, err = m.node.stat(path.Dir(at))
+	}
+	if err == nil {
+		err = m.node.writeFile(at, data, o.Mode)
+	}
+	if err == nil {
+		m.node.setOwner(at, o)
+	}
+	return err
 }

@@ -27,8 +27,8 @@ import (
 	"github.com/tengil/tengil/engine/pve"
 )
 
-// An lxcDriver runs containers with LXC. Where a node's own LXC has an error of
-// its own, the lab's has that of the machine's LXC.
+// An lxcDriver runs containers with LXC. The words of an error are those of the
+// machine's LXC, as PVE hands on those of the node's.
 type lxcDriver struct {
 	node   *node
 	runner *lxc.Runner
@@ -71,7 +71,7 @@ func (d *lxcDriver) start(c *guestCall, id int, conf *pve.Config, root guestRoot
 	var failed *lxc.StartError
 	switch {
 	case errors.Is(err, lxc.ErrEnded):
-		return nil, &lxcFailure{"", fmt.Sprintf("unable to get PID for CT %d (not running?)", id)}
+		return nil, endedAtOnce(id)
 	case errors.As(err, &failed):
 		return nil, &lxcFailure{failed.Said, startFailed(id)}
 	case err != nil:
@@ -105,11 +105,7 @@ func (d *lxcDriver) container(id int, conf *pve.Config, root guestRoot) (lxc.Con
 		case m.Key == mountEntry:
 			continue // stands among the raw lines
 		}
-		options := "rbind,create=dir"
-		if m.RO {
-			options += ",ro"
-		}
-		c.Mounts = append(c.Mounts, lxc.Mount{Source: source, Target: m.Path, Type: "none", Options: options})
+		c.Mounts = append(c.Mounts, m.lxc(source))
 	}
 	if conf.Get("entrypoint") != "" && pve.CompareVersions(d.node.pve, "6.1.10") >= 0 && !mountsSHM(conf) {
 		c.Mounts = append(c.Mounts, lxc.Mount{Source: "shm", Target: "/dev/shm", Type: "tmpfs", Options: "rw,nosuid,nodev,create=dir"})
@@ -134,6 +130,46 @@ func (d *lxcDriver) container(id int, conf *pve.Config, root guestRoot) (lxc.Con
 		c.Links = append(c.Links, link)
 	}
 	return c, nil
+}
+
+// lxc is the mount as LXC makes it, of a directory of the machine.
+func (m guestMount) lxc(source string) lxc.Mount {
+	options := "rbind,create=dir"
+	if m.RO {
+		options += ",ro"
+	}
+	out := lxc.Mount{Source: source, Target: m.Path, Type: "none", Options: options}
+	if len(m.idMap()) > 0 {
+		out.UIDs, out.GIDs = m.idRanges("u"), m.idRanges("g")
+	}
+	return out
+}
+
+// idRanges says as which ids of the machine those of the mount show: the entries of
+// its map, and otherwise those of the container.
+func (m guestMount) idRanges(kind string) []lxc.IDRange {
+	var out []lxc.IDRange
+	cuts := []int{0, lxc.IDs}
+	for _, e := range m.idMap() {
+		if e.kind != kind {
+			continue
+		}
+		out = append(out, lxc.IDRange{Disk: e.on, Shown: mappedRoot + e.inside, Size: min(e.size, lxc.IDs-e.inside)})
+		cuts = append(cuts, e.inside, e.inside+e.size, e.on-mappedRoot, e.on-mappedRoot+e.size)
+	}
+	mapped := len(out)
+	slices.Sort(cuts)
+	for i, from := range cuts[:len(cuts)-1] {
+		to := cuts[i+1]
+		taken := slices.ContainsFunc(out[:mapped], func(r lxc.IDRange) bool {
+			inside, on := r.Shown-mappedRoot, r.Disk-mappedRoot
+			return from >= inside && from < inside+r.Size || from >= on && from < on+r.Size
+		})
+		if from >= 0 && to <= lxc.IDs && from < to && !taken {
+			out = append(out, lxc.IDRange{Disk: mappedRoot + from, Shown: mappedRoot + from, Size: to - from})
+		}
+	}
+	return out
 }
 
 func mountsSHM(conf *pve.Config) bool {
@@ -210,16 +246,23 @@ func (d *lxcDriver) device(value string) (lxc.Device, error) {
 // link is an interface. Fixed addresses of one that the node manages are set
 // before PID 1 runs.
 func link(id, i int, conf *pve.Config) (lxc.Link, error) {
-	nic, err := pve.ParseNet(conf.Get(fmt.Sprintf("net%d", i)))
+	key := fmt.Sprintf("net%d", i)
+	nic, err := pve.ParseNet(conf.Get(key))
 	if err != nil {
 		return lxc.Link{}, dief(255, "%v", err)
 	}
+	return linkTo(id, key, nic, managedNetwork(conf)), nil
+}
+
+// linkTo is the interface of a key of a config; set says that something in the
+// container gives it the addresses, if the node does not.
+func linkTo(id int, key string, nic pve.Net, set bool) lxc.Link {
 	l := lxc.Link{
-		Name: nic.Name, HWAddr: nic.HWAddr, Bridge: nic.Bridge, Host: fmt.Sprintf("veth%di%d", id, i),
+		Name: nic.Name, HWAddr: nic.HWAddr, Bridge: nic.Bridge, Host: fmt.Sprintf("veth%di%s", id, strings.TrimPrefix(key, "net")),
 		MTU: nic.MTU, Down: nic.LinkDown.True(),
 	}
-	if !nic.HostManaged.True() && !managedNetwork(conf) {
-		return l, nil
+	if !nic.HostManaged.True() && !set {
+		return l
 	}
 	for _, text := range []string{nic.IP, nic.IP6} {
 		if p, err := netip.ParsePrefix(text); err == nil { // else dhcp, manual or none
@@ -231,7 +274,7 @@ func link(id, i int, conf *pve.Config) (lxc.Link, error) {
 			l.Gateways = append(l.Gateways, a)
 		}
 	}
-	return l, nil
+	return l
 }
 
 // managedNetwork reports whether the container's own system sets up its network
@@ -250,6 +293,103 @@ func limits(conf *pve.Config) lxc.Limits {
 		l.CPUs = cores
 	}
 	return l
+}
+
+// errEnded says that a container has ended meanwhile.
+var errEnded = errors.New("the container has ended")
+
+// running returns the run of a container, to change it.
+func (d *lxcDriver) running(id int) (*lxc.Run, error) {
+	if run := d.run(id); run != nil {
+		return run, nil
+	}
+	return nil, errEnded
+}
+
+func (d *lxcDriver) plugLink(id int, key string, nic pve.Net) error {
+	run, err := d.running(id)
+	if err != nil {
+		return err
+	}
+	if err := d.runner.PlugLink(run, linkTo(id, key, nic, true)); err != nil {
+		return err
+	}
+	return d.leaseHot(id, run, nic)
+}
+
+func (d *lxcDriver) unplugLink(id int, key string) error {
+	return d.runner.UnplugLink(linkTo(id, key, pve.Net{}, false))
+}
+
+func (d *lxcDriver) address(id int, key string, nic pve.Net) error {
+	run, err := d.running(id)
+	if err != nil {
+		return err
+	}
+	if err := d.runner.Address(run, linkTo(id, key, nic, true)); err != nil {
+		return err
+	}
+	return d.leaseHot(id, run, nic)
+}
+
+// leaseHot gets the address of an interface that was plugged, if it is to have one
+// by DHCP.
+func (d *lxcDriver) leaseHot(id int, run *lxc.Run, nic pve.Net) error {
+	if nic.IP != "dhcp" || nic.LinkDown.True() {
+		return nil
+	}
+	if said, err := d.dhclient(id, run, nic.Name); err != nil {
+		return fmt.Errorf("DHCP failed - %w: %s", err, said)
+	}
+	return nil
+}
+
+func (d *lxcDriver) plugMount(id int, m guestMount) error {
+	run, err := d.running(id)
+	if err != nil {
+		return err
+	}
+	source, err := d.node.real(m.Source)
+	if err != nil {
+		return err
+	}
+	return d.runner.PlugMount(run, m.lxc(source))
+}
+
+func (d *lxcDriver) plugDevice(id int, value string) error {
+	run, err := d.running(id)
+	if err != nil {
+		return err
+	}
+	dev, err := d.device(value)
+	if err != nil {
+		return err
+	}
+	return d.runner.PlugDevice(strconv.Itoa(id), run, dev, mappedRoot, mappedRoot)
+}
+
+func (d *lxcDriver) limit(id int, conf *pve.Config) error {
+	run, err := d.running(id)
+	if err != nil {
+		return err
+	}
+	return d.runner.SetLimits(run, limits(conf))
+}
+
+func (d *lxcDriver) readFile(id int, name string) ([]byte, error) {
+	run, err := d.running(id)
+	if err != nil {
+		return nil, err
+	}
+	return run.ReadInside(name)
+}
+
+func (d *lxcDriver) writeFile(id int, name string, data []byte, o owner) error {
+	run, err := d.running(id)
+	if err != nil {
+		return err
+	}
+	return run.WriteInside(name, data, o.UID, o.GID, uint32(o.Mode))
 }
 
 func (d *lxcDriver) kill(id int) {
@@ -341,7 +481,7 @@ func (d *lxcDriver) serveDHCP() error {
 	dir := filepath.Join(d.node.dir, "lxc")
 	d.dhcp = exec.Command(program, "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--interface="+lxc.Bridge, "--bind-interfaces",
 		"--except-interface=lo", "--no-resolv", "--no-hosts", "--no-ping", "--user=root", "--group=root", "--pid-file=", "--log-facility=-",
-		"--dhcp-authoritative", "--dhcp-leasefile="+filepath.Join(dir, "leases"),
+		"--dhcp-authoritative", "--dhcp-sequential-ip", "--dhcp-leasefile="+filepath.Join(dir, "leases"),
 		fmt.Sprintf("--dhcp-range=%s%d,%s%d,12h", dhcpNet, dhcpFirst, dhcpNet, dhcpLast))
 	d.dhcp.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return d.dhcp.Start()
@@ -381,6 +521,29 @@ func (d *lxcDriver) dhclient(id int, run *lxc.Run, name string) (said string, er
 
 // dhcpWait bounds how long an address is waited for.
 const dhcpWait = 60 * time.Second
+
+// kernelBind mounts a directory of the machine at another, which is made.
+func kernelBind(source, target string) error {
+	if err := os.Mkdir(target, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := unix.Mount(source, target, "", unix.MS_BIND, ""); err != nil {
+		return &fs.PathError{Op: "mount", Path: target, Err: err}
+	}
+	return nil
+}
+
+// kernelUnbind undoes kernelBind. After a lab that was killed nothing is mounted.
+func kernelUnbind(target string) error {
+	err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return &fs.PathError{Op: "umount", Path: target, Err: err}
+	}
+	return nil
+}
 
 // kernelOwner is who a file belongs to.
 func (n *node) kernelOwner(fi fs.FileInfo) owner {

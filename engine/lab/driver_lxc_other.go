@@ -27,6 +27,10 @@ func (*sshd) cut() {}
 
 func (*sshd) close() error { return nil }
 
+func kernelBind(string, string) error { return errors.ErrUnsupported }
+
+func kernelUnbind(string) error { return errors.ErrUnsupported }
+
 func copyFiles(string, string) error { return errors.ErrUnsupported }
 
 func realSkopeo(p *proc) int { return p.failf(exitNotFound, "skopeo: command not found") }

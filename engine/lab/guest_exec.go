@@ -132,8 +132,12 @@ func (g *guestProc) runner(params []string) (*interp.Runner, error) {
 	if len(params) > 0 {
 		params = params[1:]
 	}
+	env := g.env
+	if g.getenv("HOME") == "" {
+		env = append(slices.Clone(env), "HOME=") // else the interpreter sets that of the lab's machine
+	}
 	r, err := interp.New(
-		interp.Env(expand.ListEnviron(g.env...)),
+		interp.Env(expand.ListEnviron(env...)),
 		interp.Params(append([]string{"--"}, params...)...),
 		interp.StdIO(g.stdin, g.stdout, g.stderr),
 		interp.CallHandler(func(_ context.Context, args []string) ([]string, error) {

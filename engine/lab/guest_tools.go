@@ -35,9 +35,9 @@ func guestTools() map[string]func(g *guestProc) int {
 		"ls":    taking("1 l a A n d", guestLs),
 		"test":  guestTest,
 		"[":     guestTest,
-		"touch": taking("", func(g *guestProc) int { return g.each(g.touch) }),
-		"mkdir": taking("p", func(g *guestProc) int { return g.each(g.mkdir) }),
-		"rm":    taking("r R f", func(g *guestProc) int { return g.each(g.remove) }),
+		"touch": taking("", func(g *guestProc) int { return g.each("%s", g.touch) }),
+		"mkdir": taking("p", func(g *guestProc) int { return g.each("can't create directory '%s'", g.mkdir) }),
+		"rm":    taking("r R f", func(g *guestProc) int { return g.each("can't remove '%s'", g.remove) }),
 		"stat":  guestStat,
 		"kill":  guestKill,
 		"grep":  taking("E q v c", guestGrep),
@@ -300,29 +300,29 @@ func (g *guestProc) test(args []string) (is, known bool) {
 	return ok, true
 }
 
-// each calls f for each operand and prints its errors.
-func (g *guestProc) each(f func(name string) error) int {
+// each calls f for each operand and prints its errors, with what failed before
+// them.
+func (g *guestProc) each(failed string, f func(name string) error) int {
 	exit := 0
 	for _, name := range g.operands() {
 		if err := f(absolute(g.dir, name)); err != nil {
-			exit = g.failf(1, "%s: %s: %s", path.Base(g.argv[0]), name, reason(err))
+			exit = g.failf(1, "%s: "+failed+": %s", path.Base(g.argv[0]), name, reason(err))
 		}
 	}
 	return exit
 }
 
 func (g *guestProc) touch(name string) error {
-	if err := g.mayWrite(name); err != nil {
-		return err
-	}
 	at, err := g.root.real(name, true)
 	if err != nil {
 		return err
 	}
-	if fi, err := os.Lstat(g.node.host(at)); err == nil {
+	if fi, err := os.Lstat(g.node.host(at)); err == nil && !g.root.readOnly(name) {
 		if o := g.node.owner(at, fi); g.root.mount(name).shown("u", o.UID) == unmapped && o.Mode&0o002 == 0 {
 			return syscall.EACCES
 		}
+	} else if err := g.mayWrite(name); err != nil {
+		return err
 	}
 	f, err := os.OpenFile(g.node.host(at), os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // bind mounts the directory source at target, both paths of the node, as mount
-// --bind does. The lab makes target a symbolic link, so what is below source
+// --bind does. The model makes target a symbolic link, so what is below source
 // shows at both. The caller calls n.save.
 func (n *node) bind(source, target string) error {
 	from, err := n.resolve(source, true)
@@ -24,6 +24,15 @@ func (n *node) bind(source, target string) error {
 	here := n.host(to)
 	if err := os.MkdirAll(filepath.Dir(here), 0o755); err != nil {
 		return renamed(err, "mount", target)
+	}
+	if n.lxc != nil {
+		if err := kernelBind(n.host(from), here); err != nil {
+			return renamed(err, "mount", target)
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.state.Mounts.put(to, from)
+		return nil
 	}
 	if err := os.Remove(here); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return renamed(err, "mount", target)
@@ -54,6 +63,9 @@ func (n *node) unbind(target string) (bool, error) {
 	}
 	n.state.Mounts.drop(to)
 	here := n.host(to)
+	if n.lxc != nil {
+		return true, kernelUnbind(here)
+	}
 	return true, errors.Join(os.Remove(here), os.Mkdir(here, 0o755))
 }
 

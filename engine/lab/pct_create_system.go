@@ -188,18 +188,21 @@ func resolvText(head string, servers []string) string {
 
 // writeLeaseDNS writes the resolver that came with a lease, as the node's DHCP
 // client does where the container has an /etc. It wins over the options.
-func (n *node) writeLeaseDNS(conf *pve.Config, root guestRoot) {
+func (n *node) writeLeaseDNS(id int, conf *pve.Config) {
 	leased := false
 	for _, i := range conf.Indexed("net") {
 		nic, err := pve.ParseNet(conf.Get(fmt.Sprintf("net%d", i)))
 		leased = leased || err == nil && nic.IP == "dhcp" && nic.HostManaged.True() && !nic.LinkDown.True()
 	}
-	if !leased || !root.exists("/etc") {
+	if !leased {
 		return
 	}
 	text, _ := n.readFile("/etc/resolv.conf") // none is an empty one
 	domain, servers := resolver(string(text))
-	writeGuestFile(root, "/etc/resolv.conf", []byte(resolvText("domain "+domain+"\nsearch "+domain, servers)))
+	resolv := []byte(resolvText("domain "+domain+"\nsearch "+domain, servers))
+	if err := n.driver.writeFile(id, "/etc/resolv.conf", resolv, owner{UID: mappedRoot, GID: mappedRoot, Mode: 0o644}); err != nil {
+		n.log.Debug("resolver of a lease", "ct", id, "err", err)
+	}
 }
 
 // Marks of the block in /etc/hosts that PVE keeps to itself.

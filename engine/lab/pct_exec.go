@@ -2,7 +2,9 @@ package lab
 
 import (
 	"fmt"
+	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -67,8 +69,7 @@ func copyOptionKinds() map[string]optionKind {
 // pctPush copies a file into a running container. A file that is not there is
 // said, and is no failure.
 func pctPush(c *guestCall) error {
-	root, err := c.copyRoot()
-	if err != nil {
+	if err := c.mayCopy(); err != nil {
 		return err
 	}
 	data, err := c.node.readFile(c.abs(c.args["file"]))
@@ -76,30 +77,95 @@ func pctPush(c *guestCall) error {
 		fmt.Fprintf(c.stderr, "failed to open %s for reading\n", c.args["file"])
 		return nil
 	}
-	writeGuestFile(root, c.args["destination"], data)
+	accounts := func(name string) ([]byte, error) { return c.node.driver.readFile(c.id, name) }
+	o, err := c.copyOwner(accounts)
+	if err != nil {
+		return err
+	}
+	o.UID, o.GID = o.UID+mappedRoot, o.GID+mappedRoot
+	if err := c.node.driver.writeFile(c.id, c.args["destination"], data, o); err != nil {
+		return dief(255, "failed to open %s for writing: %s", c.args["destination"], strerror(err))
+	}
 	return nil
 }
 
 // pctPull copies a file out of a running container.
 func pctPull(c *guestCall) error {
-	root, err := c.copyRoot()
+	if err := c.mayCopy(); err != nil {
+		return err
+	}
+	data, err := c.node.driver.readFile(c.id, c.args["path"])
+	if err != nil {
+		return dief(255, "failed to open %s: %s", c.args["path"], strerror(err))
+	}
+	o, err := c.copyOwner(c.node.readFile)
 	if err != nil {
 		return err
 	}
-	data, err := root.readFile(c.args["path"])
+	to, err := c.node.resolve(c.abs(c.args["destination"]), true)
 	if err != nil {
-		return dief(255, "failed to open %s: No such file or directory", c.args["path"])
+		return err
 	}
-	return c.node.writeFile(c.abs(c.args["destination"]), data, 0o644)
+	if err := c.node.writeFile(to, data, o.Mode); err != nil {
+		return err
+	}
+	c.node.setOwner(to, o)
+	return nil
 }
 
-func (c *guestCall) copyRoot() (guestRoot, error) {
+// copyOwner returns who a copied file is to belong to, by the options. Names are
+// those of the side that gets the file, whose files read returns.
+func (c *guestCall) copyOwner(read func(name string) ([]byte, error)) (owner, error) {
+	o := owner{Mode: 0o644}
+	if text := c.opts["perms"]; text != "" {
+		digits, hex := strings.CutPrefix(text, "0x")
+		base := 8
+		if hex {
+			base = 16
+		}
+		mode, err := strconv.ParseUint(digits, base, 12)
+		if err != nil {
+			return o, paramError{"perms": fmt.Sprintf("value '%s' does not look like an octal number", text)}
+		}
+		o.Mode = fs.FileMode(mode)
+	}
+	for _, a := range []struct {
+		option, file, missing string
+		id                    *int
+	}{{"user", "/etc/passwd", "no such user: %s", &o.UID}, {"group", "/etc/group", "no such group: %s", &o.GID}} {
+		name := c.opts[a.option]
+		if name == "" {
+			continue
+		}
+		id, err := strconv.Atoi(name)
+		if err != nil {
+			data, _ := read(a.file) // none has no names
+			id, err = accountID(string(data), name)
+		}
+		if err != nil {
+			return o, dief(255, a.missing, name)
+		}
+		*a.id = id
+	}
+	return o, nil
+}
+
+// accountID finds a name in the text of /etc/passwd or /etc/group.
+func accountID(text, name string) (int, error) {
+	for line := range strings.Lines(text) {
+		if f := strings.Split(strings.TrimSpace(line), ":"); len(f) > 2 && f[0] == name {
+			return strconv.Atoi(f[2])
+		}
+	}
+	return 0, fs.ErrNotExist
+}
+
+func (c *guestCall) mayCopy() error {
 	if _, err := c.node.guestConfig(c.id); err != nil {
-		return guestRoot{}, err
+		return err
 	}
-	g := c.node.guest(c.id)
-	if !g.Running {
-		return guestRoot{}, dief(255, "can only copy to and from a running container")
+	if !c.node.guest(c.id).Running {
+		return dief(255, "can only copy to and from a running container")
 	}
-	return guestRoot{c.node, g.Mounts}, nil
+	return nil
 }

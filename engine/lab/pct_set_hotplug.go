@@ -15,7 +15,14 @@ import (
 // stays pending (vmconfig_hotplug_pending in Config.pm).
 func (u *update) hotplug() error {
 	for _, k := range slices.Sorted(maps.Keys(u.conf.PendingDelete)) {
-		if u.touched[k] && u.unplug(k) {
+		if !u.touched[k] {
+			continue
+		}
+		done, err := u.unplug(k)
+		if err != nil {
+			u.refused[k] = fmt.Sprintf("unable to hotplug %s: %v\n", k, err)
+		}
+		if done {
 			unsetOption(&u.conf.Section, k)
 			delete(u.conf.PendingDelete, k)
 		}
@@ -35,6 +42,15 @@ func (u *update) hotplug() error {
 			unsetPending(u.conf, k)
 		}
 	}
+	for _, k := range []string{"memory", "cores", "cpulimit"} {
+		if !u.touched[k] {
+			continue
+		}
+		if err := u.node.driver.limit(u.id, u.conf); err != nil {
+			u.refused[k] = fmt.Sprintf("unable to hotplug %s: %v\n", k, err)
+		}
+		break // it sets all
+	}
 	return nil
 }
 
@@ -47,22 +63,19 @@ func takesEffect(key string) bool {
 }
 
 // unplug reports whether a deletion takes effect at once.
-func (u *update) unplug(key string) bool {
+func (u *update) unplug(key string) (done bool, err error) {
 	switch {
 	case takesEffect(key):
-		return true
+		return true, nil
 	case isIndexed(key, "unused"):
-		if err := u.destroyUnused(u.conf.Get(key)); err != nil {
-			u.refused[key] = fmt.Sprintf("unable to hotplug %s: %v\n", key, err)
-			return false
-		}
-		return true
+		err := u.destroyUnused(u.conf.Get(key))
+		return err == nil, err
 	case isIndexed(key, "net") && len(key) == len("net0"):
 		fmt.Fprintf(u.stdout, "delete ips from %s\n", key)
-		u.unplugNet(key)
-		return true
+		err := u.unplugNet(key)
+		return err == nil, err
 	}
-	return false
+	return false, nil
 }
 
 // plug makes one value effective, if it can be done at once.
@@ -78,7 +91,8 @@ func (u *update) plug(key, value string) (text string, done bool, err error) {
 		text, err = u.plugMount(key, value)
 		return text, err == nil, err
 	case isIndexed(key, "dev") && !exists:
-		return value, true, nil
+		err = u.node.driver.plugDevice(u.id, value)
+		return value, err == nil, err
 	}
 	return "", false, nil
 }
@@ -105,11 +119,12 @@ func (u *update) plugMount(key, value string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	u.node.changeGuest(u.id, func(g *guestState) {
-		g.Mounts = append(slices.Clone(g.Mounts), guestMount{Key: key, Path: path.Join("/", m.Path), Source: source, RO: m.RO.True(), IDMap: m.IDMap})
-	})
+	mount := guestMount{Key: key, Path: path.Join("/", m.Path), Source: source, RO: m.RO.True(), IDMap: m.IDMap}
+	if err := u.node.driver.plugMount(u.id, mount); err != nil {
+		return "", err
+	}
+	u.node.changeGuest(u.id, func(g *guestState) { g.Mounts = append(slices.Clone(g.Mounts), mount) })
 	u.node.holdMounts(u.id)
-	u.node.makeTarget(u.id, path.Join("/", m.Path))
 	return text, nil
 }
 
@@ -131,10 +146,13 @@ func (u *update) plugNet(key, value string) (string, error) {
 		if o.IP != nic.IP {
 			fmt.Fprintf(u.stdout, "net.ipv4.conf.%s.promote_secondaries = 1\nnet.ipv4.conf.%s.promote_secondaries = 0\n", nic.Name, nic.Name)
 		}
-		u.unplugNet(key)
+		u.node.forgetLink(u.id, key)
+		err = u.node.driver.address(u.id, key, nic)
 	} else {
 		if had {
-			u.unplugNet(key)
+			if err := u.unplugNet(key); err != nil {
+				return "", err
+			}
 			delete(u.conf.Options, key)
 			if err := u.node.writeConfig(u.id, u.conf); err != nil {
 				return "", err
@@ -143,6 +161,10 @@ func (u *update) plugNet(key, value string) (string, error) {
 		if err := u.checkHotNet(key, nic); err != nil {
 			return "", err
 		}
+		err = u.node.driver.plugLink(u.id, key, nic)
+	}
+	if err != nil {
+		return "", err
 	}
 	link := u.node.linkOf(u.id, key, nic, true)
 	link.Hot = true
@@ -176,8 +198,14 @@ func (u *update) checkHotNet(key string, nic pve.Net) error {
 	return nil
 }
 
-func (u *update) unplugNet(key string) {
-	u.node.changeGuest(u.id, func(g *guestState) {
+func (u *update) unplugNet(key string) error {
+	u.node.forgetLink(u.id, key)
+	return u.node.driver.unplugLink(u.id, key)
+}
+
+// forgetLink notes that an interface is gone.
+func (n *node) forgetLink(id int, key string) {
+	n.changeGuest(id, func(g *guestState) {
 		g.Links = slices.DeleteFunc(slices.Clone(g.Links), func(l guestLink) bool { return l.Key == key })
 	})
 }

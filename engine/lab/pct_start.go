@@ -224,13 +224,18 @@ func (c *guestCall) bootInit(id int, root guestRoot, conf *pve.Config) (*boot, e
 		return nil, initFailed(id, 7)
 	}
 	if !b.alive {
-		return nil, &lxcFailure{
-			fmt.Sprintf("lxc-info: %d: ../src/lxc/af_unix.c: lxc_abstract_unix_recv_fds_iov: 218 Connection reset by peer - Failed to receive response\n"+
-				"lxc-info: %d: ../src/lxc/commands.c: lxc_cmd_rsp_recv_fds: 128 Failed to receive file descriptors for command \"get_init_pid\"\n", id, id),
-			fmt.Sprintf("unable to get PID for CT %d (not running?)", id),
-		}
+		return nil, endedAtOnce(id)
 	}
 	return b, nil
+}
+
+// endedAtOnce is a start whose PID 1 has ended before anybody looked.
+func endedAtOnce(id int) error {
+	return &lxcFailure{
+		fmt.Sprintf("lxc-info: %d: ../src/lxc/af_unix.c: lxc_abstract_unix_recv_fds_iov: 218 Connection reset by peer - Failed to receive response\n"+
+			"lxc-info: %d: ../src/lxc/commands.c: lxc_cmd_rsp_recv_fds: 128 Failed to receive file descriptors for command \"get_init_pid\"\n", id, id),
+		fmt.Sprintf("unable to get PID for CT %d (not running?)", id),
+	}
 }
 
 // began notes that a container runs.
@@ -250,7 +255,7 @@ func (n *node) began(id int, conf *pve.Config, mounts []guestMount, b *boot) {
 		g.Links, g.Mounts = links, mounts
 	})
 	n.holdMounts(id)
-	n.writeLeaseDNS(conf, guestRoot{n, mounts})
+	n.writeLeaseDNS(id, conf)
 	if b.ended != nil {
 		n.background.Go(func() {
 			<-b.ended

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -68,8 +69,27 @@ func (n *node) snapshot(name string, props map[string]string) error {
 	if err := n.copyTree(n.storeDir(name), n.filesDir(filesystemOf(name))); err != nil {
 		return fmt.Errorf("snapshot %q: %w", name, err)
 	}
+	n.copyOwners(n.ownersKey(filesystemOf(name)), asideKey("zfs", name))
 	z.Datasets.put(name, z.born(name, clean))
 	return nil
+}
+
+// ownersKey returns below which key the owners of a file system's files are noted
+// now.
+func (n *node) ownersKey(name string) string {
+	if d := n.state.ZFS.Datasets.get(name); d.Mounted {
+		return d.Where
+	}
+	return asideKey("zfs", name)
+}
+
+// copyOwners notes for to and all below it what is noted for from. Of another file
+// system that is mounted below from nothing is lost, as it comes back with it.
+func (n *node) copyOwners(from, to string) {
+	n.forgetLocked(to)
+	for _, k := range n.state.Owners.within(from) {
+		n.state.Owners.put(to+strings.TrimPrefix(k, from), n.state.Owners.get(k))
+	}
 }
 
 // filesDir returns where the files of a file system lie now.
@@ -136,16 +156,31 @@ func (n *node) rollback(name string, force bool) error {
 		}
 	}
 	dir := n.filesDir(fsys)
+	if err := removeOthers(dir, n.storeDir(name)); err != nil {
+		return err
+	}
+	n.copyOwners(asideKey("zfs", name), n.ownersKey(fsys))
+	return n.copyTree(dir, n.storeDir(name))
+}
+
+// removeOthers removes from dir all but the directories that kept has too: who
+// uses one of these goes on using it.
+func removeOthers(dir, kept string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range list {
-		if err := os.RemoveAll(dir + "/" + e.Name()); err != nil {
+		at, was := filepath.Join(dir, e.Name()), filepath.Join(kept, e.Name())
+		remove := os.RemoveAll
+		if fi, err := os.Lstat(was); e.IsDir() && err == nil && fi.IsDir() {
+			remove = func(at string) error { return removeOthers(at, was) }
+		}
+		if err := remove(at); err != nil {
 			return err
 		}
 	}
-	return n.copyTree(dir, n.storeDir(name))
+	return nil
 }
 
 // snapshotDataset makes one snapshot ("tank/a@s1"). Errors are *zfsError with the

@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,8 +57,12 @@ func RunEnclosed(cmd *exec.Cmd) error {
 // Init is PID 1 of the namespaces that RunEnclosed made: it sets them up, runs a
 // program with the files and streams of this process, reaps what is left behind,
 // and returns the program's exit status. handed is how many files beside the
-// streams are handed on; addrs are the lab's own on the bridge, with their prefix.
-func Init(argv, env []string, handed int, addrs ...string) (int, error) {
+// streams are handed on; cgroups names those of the lab; addrs are the lab's own on
+// the bridge, with their prefix.
+func Init(argv, env []string, handed int, cgroups string, addrs ...string) (int, error) {
+	if err := joinCgroup(cgroups); err != nil {
+		return 0, err
+	}
 	if err := furnish(addrs); err != nil {
 		return 0, err
 	}
@@ -141,29 +147,87 @@ func network(addrs []string) error {
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// RemoveCgroups removes the cgroups below a directory of each hierarchy of the
-// machine, in which no process may be left.
-func RemoveCgroups(dir string) error {
-	roots, err := filepath.Glob(filepath.Join(cgroupRoot, "*", dir))
-	if err != nil {
-		return err
-	}
-	roots = append(roots, filepath.Join(cgroupRoot, dir))
-	var all error
+// Cgroups returns the directories of that name in all hierarchies of the machine.
+// LXC makes them below the cgroup that a lab was started in.
+func Cgroups(name string) ([]string, error) {
+	var found []string
+	err := filepath.WalkDir(cgroupRoot, func(at string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil && !errors.Is(err, os.ErrNotExist): // what is gone by now has nothing below it
+			return err
+		case err == nil && d.IsDir() && d.Name() == name:
+			found = append(found, at)
+			return filepath.SkipDir
+		}
+		return nil
+	})
+	return found, err
+}
+
+// RemoveCgroups removes all cgroups in directories of that name. Processes that have
+// just been killed may be in them yet.
+func RemoveCgroups(name string) error {
+	roots, all := Cgroups(name)
 	for _, root := range roots {
 		var dirs []string
-		err := filepath.WalkDir(root, func(name string, d os.DirEntry, err error) error {
+		err := filepath.WalkDir(root, func(at string, d os.DirEntry, err error) error {
 			if err == nil && d.IsDir() {
-				dirs = append(dirs, name)
+				dirs = append(dirs, at)
 			}
 			return nil // what is gone by now needs no removal
 		})
 		all = errors.Join(all, err)
 		for _, d := range slices.Backward(dirs) {
-			if err := os.Remove(d); err != nil && !errors.Is(err, os.ErrNotExist) {
-				all = errors.Join(all, err)
-			}
+			all = errors.Join(all, removeCgroup(d))
 		}
 	}
 	return all
+}
+
+// cgroupWait bounds how long a killed process may take to leave its cgroup.
+const cgroupWait = 5 * time.Second
+
+func removeCgroup(dir string) error {
+	for end := time.Now().Add(cgroupWait); ; {
+		err := unix.Rmdir(dir)
+		switch {
+		case err == nil || errors.Is(err, unix.ENOENT):
+			return nil
+		case !errors.Is(err, unix.EBUSY) || time.Now().After(end):
+			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// joinCgroup puts this process, where there is one hierarchy for all, into a cgroup
+// of its own beside the one that it was started in. In that one there are other
+// processes, so that cgroups below it could have no limits. LXC takes the parent of
+// init.scope for the place where it may make others.
+func joinCgroup(name string) error {
+	if !unified() {
+		return nil
+	}
+	data, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(cgroupRoot, cgroupBeside(string(data)), name, "init.scope")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make a cgroup: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0); err != nil {
+		return fmt.Errorf("join a cgroup: %w", err)
+	}
+	return nil
+}
+
+// cgroupBeside returns the parent of the cgroup that /proc/self/cgroup tells of.
+func cgroupBeside(text string) string {
+	for line := range strings.Lines(text) {
+		if at, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			return path.Dir(at)
+		}
+	}
+	return "/"
 }

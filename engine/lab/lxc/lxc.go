@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -48,7 +49,18 @@ type Mount struct {
 	Target  string // absolute, in the container
 	Type    string // "none" for a bind
 	Options string // "bind,ro,create=dir"
+	// UIDs and GIDs, if any are set, are as which ids those of the source show;
+	// others show as nobody's.
+	UIDs, GIDs []IDRange
 }
+
+// An IDRange maps Size ids of a file system, from Disk on, to those of the machine
+// as which they show, from Shown on.
+type IDRange struct{ Disk, Shown, Size int }
+
+func (m Mount) mapped() bool { return len(m.UIDs)+len(m.GIDs) > 0 }
+
+func (m Mount) readOnly() bool { return slices.Contains(strings.Split(m.Options, ","), "ro") }
 
 // A Device is a device of the machine that a container may use.
 type Device struct {
@@ -80,6 +92,10 @@ type Limits struct {
 	Cores  int     // that it sees
 }
 
+// innerCgroup is where the processes of a container are, below the cgroup that limits
+// them.
+const innerCgroup = "ns"
+
 // shared are LXC's own files, with what every unprivileged container needs.
 const shared = "/usr/share/lxc/config"
 
@@ -103,7 +119,7 @@ func (c Container) config(cgroups string, v2 bool, devices string) (string, erro
 	set("lxc.cgroup.dir.monitor", filepath.Join(cgroups, "monitor", c.Name))
 	set("lxc.cgroup.dir.monitor.pivot", filepath.Join(cgroups, "pivot", c.Name))
 	set("lxc.cgroup.dir.container", filepath.Join(cgroups, "ct", c.Name))
-	set("lxc.cgroup.dir.container.inner", "ns")
+	set("lxc.cgroup.dir.container.inner", innerCgroup)
 	set("lxc.idmap", fmt.Sprintf("u 0 %d %d", c.FirstUID, IDs))
 	set("lxc.idmap", fmt.Sprintf("g 0 %d %d", c.FirstGID, IDs))
 	set("lxc.rootfs.path", "dir:"+c.RootFS)
@@ -179,11 +195,24 @@ func (l Link) config(i int, set func(key, value string)) {
 	}
 	set(at("flags"), "up")
 	for _, a := range l.Addrs {
-		set(at(family(a.Addr())+".address"), a.String())
+		set(at(family(a.Addr())+".address"), address(a))
 	}
 	for _, g := range l.Gateways {
 		set(at(family(g)+".gateway"), g.String())
 	}
+}
+
+// address is one as LXC reads it. It is told the broadcast address too, since it
+// computes a wrong one.
+func address(p netip.Prefix) string {
+	if !p.Addr().Is4() || p.Bits() > 30 {
+		return p.String()
+	}
+	last := p.Masked().Addr().As4()
+	for i := range last {
+		last[i] |= byte(0xff >> min(8, max(0, p.Bits()-8*i)))
+	}
+	return p.String() + " " + netip.AddrFrom4(last).String()
 }
 
 func family(a netip.Addr) string {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,6 +59,9 @@ func (r *Runner) Start(ctx context.Context, c Container) (*Run, error) {
 	if err := r.makeDevices(c); err != nil {
 		return nil, err
 	}
+	if err := r.mapMounts(home, &c); err != nil {
+		return nil, &StartError{Said: err.Error() + "\n"}
+	}
 	text, err := c.config(r.cgroups, r.v2, r.DeviceDir(c.Name))
 	if err != nil {
 		return nil, &StartError{Said: err.Error()}
@@ -70,10 +74,33 @@ func (r *Runner) Start(ctx context.Context, c Container) (*Run, error) {
 	out, err := r.run(ctx, append([]string{"lxc-start", "-P", r.dir, "-n", c.Name, "-d", "-l", "ERROR", "-o", log, "--"}, c.Argv...)...)
 	if err != nil {
 		more, _ := os.ReadFile(log) // what it printed has to do
-		return nil, &StartError{Said: string(out) + string(more)}
+		r.unmapMounts(c.Name)
+		said := reasons(string(more))
+		if said == "" {
+			said = string(out)
+		}
+		return nil, &StartError{Said: said}
 	}
 	return r.watch(ctx, c.Name)
 }
+
+// reasons returns the errors of a log of LXC, as lxc-start prints them where it
+// stays in the foreground: without those that only say that it is in none.
+func reasons(log string) string {
+	var b strings.Builder
+	for line := range strings.Lines(log) {
+		m := logLine.FindStringSubmatch(strings.TrimSpace(line))
+		if m == nil || m[1] == "tools/lxc_start.c" || m[1] == "lxccontainer.c" {
+			continue
+		}
+		fmt.Fprintf(&b, "%s: %s %s\n", m[2], m[3], m[4])
+	}
+	return b.String()
+}
+
+// logLine is an error in a log of LXC: the source file, function and line, and the
+// text.
+var logLine = regexp.MustCompile(`^lxc-start .* (?:ERROR|FATAL) +\S+ - \.\./src/lxc/([^:]+):(\w+):(\d+) - (.*)$`)
 
 // watch finds PID 1 of a container that has just been started and waits for its
 // end.
@@ -90,19 +117,31 @@ func (r *Runner) watch(ctx context.Context, name string) (*Run, error) {
 		return nil, ErrEnded
 	}
 	run := &Run{PID: pid, Done: make(chan struct{})}
+	ended := make(chan struct{})
 	go func() {
 		defer close(run.Done)
-		defer unix.Close(fd)
 		for {
 			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
 			if !errors.Is(err, unix.EINTR) {
 				break
 			}
 		}
+		close(ended)
+		_ = unix.Close(fd)
 		r.awaitStopped(name)
+		r.unmapMounts(name)
 	}()
+	select {
+	case <-ended:
+		<-run.Done
+		return nil, ErrEnded
+	case <-time.After(settle):
+	}
 	return run, nil
 }
+
+// settle is how long PID 1 is looked at before it counts as running.
+const settle = 100 * time.Millisecond
 
 // stopWait bounds how long LXC may take to clean up after PID 1.
 const stopWait = "10"
@@ -128,7 +167,7 @@ func (r *Runner) Kill(name string, run *Run) error {
 func (r *Runner) Halt(ctx context.Context, name string, run *Run, timeout time.Duration) (ended bool) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_, _ = r.run(ctx, "lxc-stop", "-P", r.dir, "-n", name, "--nokill", "--nolock", "--timeout", strconv.Itoa(max(1, int(timeout.Seconds())))) // Done tells
+	_, _ = r.run(ctx, "lxc-stop", "-P", r.dir, "-n", name, "--nokill", "--timeout", strconv.Itoa(max(1, int(timeout.Seconds())))) // Done tells
 	select {
 	case <-run.Done:
 		return true
@@ -218,21 +257,26 @@ func (r *Runner) makeDevices(c Container) error {
 		if err := os.MkdirAll(filepath.Dir(name), 0o711); err != nil {
 			return err
 		}
-		kind := uint32(unix.S_IFBLK)
-		if d.Char {
-			kind = unix.S_IFCHR
-		}
-		if err := unix.Mknod(name, kind|d.Mode, int(unix.Mkdev(d.Major, d.Minor))); err != nil {
-			return fmt.Errorf("device %s: %w", d.Target, err)
-		}
-		if err := os.Lchown(name, c.FirstUID+d.UID, c.FirstGID+d.GID); err != nil {
-			return err
-		}
-		if err := unix.Chmod(name, d.Mode); err != nil {
+		if err := d.make(name, c.FirstUID, c.FirstGID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// make makes the device node, for a container whose ids begin with the given ones.
+func (d Device) make(name string, firstUID, firstGID int) error {
+	kind := uint32(unix.S_IFBLK)
+	if d.Char {
+		kind = unix.S_IFCHR
+	}
+	if err := unix.Mknod(name, kind|d.Mode, int(unix.Mkdev(d.Major, d.Minor))); err != nil {
+		return fmt.Errorf("device %s: %w", d.Target, err)
+	}
+	if err := os.Lchown(name, firstUID+d.UID, firstGID+d.GID); err != nil {
+		return err
+	}
+	return unix.Chmod(name, d.Mode)
 }
 
 // unified reports whether the machine has one cgroup hierarchy for all.
