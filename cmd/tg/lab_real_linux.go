@@ -71,6 +71,14 @@ func (s *session) labEnclose(ctx context.Context, dir string, f labFlags) (err e
 	return errors.Join(err, listener.Close(), network.Close(), lxc.RemoveCgroups(cgroups))
 }
 
+// labSweep removes what a lab that was killed with kill -9 has left on the machine.
+func labSweep(dir string) error {
+	if os.Geteuid() != 0 { // it was none whose containers ran for real
+		return nil
+	}
+	return lxc.RemoveCgroups(labCgroups(dir))
+}
+
 // labCgroups names the cgroups of the containers of the lab in dir.
 func labCgroups(dir string) string {
 	return fmt.Sprintf("tengil-lab-%x", sha256.Sum256([]byte(dir)))[:len("tengil-lab-")+12]

@@ -20,6 +20,8 @@ func labChecks() []check { return []check{problem("system", "", "%v", errNoLXC)}
 
 func (*session) labRealOptions(string, labFlags) (*lab.Real, error) { return nil, nil }
 
+func labSweep(string) error { return nil }
+
 func (*session) labInitCmd() *cobra.Command {
 	return &cobra.Command{Use: "init", Hidden: true, RunE: func(*cobra.Command, []string) error { return errNoLXC }}
 }

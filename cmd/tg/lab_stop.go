@@ -30,6 +30,11 @@ func (s *session) labStop(ctx context.Context) error {
 		return err
 	}
 	at, running := lab.Find(dir)
+	if !running {
+		if err := labSweep(dir); err != nil {
+			return fmt.Errorf("remove what a lab that was killed has left: %w", err)
+		}
+	}
 	if !running && s.json() {
 		return s.labStatus()
 	}

@@ -3,8 +3,6 @@ package lab_test
 import (
 	"bytes"
 	"context"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,15 +15,7 @@ import (
 func TestConformance(t *testing.T) {
 	labtest.Conform(t, "testdata/conformance", false, func(t *testing.T) labtest.Shell {
 		l := openLab(t, lab.Options{})
-		for name, image := range labtest.ConformanceImages() {
-			data, err := image.Archive()
-			if err == nil {
-				err = os.WriteFile(filepath.Join(l.Root(), "var/lib/vz/template/cache", name), data, 0o644)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		labtest.PlaceImages(t, l.Root())
 		return func(ctx context.Context, command, stdin string) (exit int, stdout, stderr string, err error) {
 			var out, errs bytes.Buffer
 			exit, err = lab.Shell(ctx, l.Endpoint(), command, strings.NewReader(stdin), &out, &errs)

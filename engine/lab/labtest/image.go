@@ -9,13 +9,16 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
+	"testing"
 	"time"
 )
 
-// An Image is a small image that runs: busybox, a program that stays, and files
+// An image is a small image that runs: busybox, a program that stays, and files
 // that try the unpacking of layers.
-type Image struct {
+type image struct {
 	Entrypoint       []string
 	Env              []string
 	User, WorkingDir string
@@ -26,11 +29,11 @@ type Image struct {
 	Escapes bool
 }
 
-// ConformanceImages are the archives that transcripts name, by file name.
-func ConformanceImages() map[string]Image {
+// conformanceImages are the archives that transcripts name, by file name.
+func conformanceImages() map[string]image {
 	app := []string{"/bin/app"}
 	env := []string{"PATH=/bin", "GREETING=hello there", `QUOTED="it's"`}
-	return map[string]Image{
+	return map[string]image{
 		"app.tar":     {Entrypoint: app, Env: env, WorkingDir: "/srv"},
 		"user.tar":    {Entrypoint: app, Env: env, User: "app", Volumes: []string{"/var/cache/app"}},
 		"deaf.tar":    {Entrypoint: []string{"sleep", "100000"}, Env: env},
@@ -40,6 +43,34 @@ func ConformanceImages() map[string]Image {
 		"escapes.tar": {Entrypoint: app, Env: env, Escapes: true},
 	}
 }
+
+// PlaceImages puts the archives that transcripts name where the node whose "/" is
+// the directory root has its templates.
+func PlaceImages(t testing.TB, root string) {
+	t.Helper()
+	all, err := archives()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range all {
+		if err := os.WriteFile(filepath.Join(root, "var/lib/vz/template/cache", name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// archives makes them once.
+var archives = sync.OnceValues(func() (map[string][]byte, error) {
+	all := map[string][]byte{}
+	for name, i := range conformanceImages() {
+		data, err := i.archive()
+		if err != nil {
+			return nil, err
+		}
+		all[name] = data
+	}
+	return all, nil
+})
 
 // busybox is the program of all programs of the image; where it is not installed,
 // only the model can run it.
@@ -89,7 +120,7 @@ func (e entry) attr(name, value string) entry {
 // netBindService is a capability as a file has it: revision 2, effective.
 const netBindService = "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
-func (i Image) layers() [][]entry {
+func (i image) layers() [][]entry {
 	base := []entry{
 		dir("bin", 0o755), dir("etc", 0o755), dir("srv", 0o755), dir("run", 0o755), dir("var", 0o755), dir("tmp", 0o1777),
 		file("bin/busybox", 0o755, busybox()),
@@ -125,8 +156,8 @@ func (i Image) layers() [][]entry {
 	}}
 }
 
-// Archive returns the image as skopeo writes an OCI archive.
-func (i Image) Archive() ([]byte, error) {
+// archive returns the image as skopeo writes an OCI archive.
+func (i image) archive() ([]byte, error) {
 	blobs := []entry{dir("blobs", 0o755), dir("blobs/sha256", 0o755)}
 	blob := func(kind string, data []byte) map[string]any {
 		sum := sha256.Sum256(data)

@@ -169,17 +169,21 @@ func Cgroups(name string) ([]string, error) {
 func RemoveCgroups(name string) error {
 	roots, all := Cgroups(name)
 	for _, root := range roots {
-		var dirs []string
-		err := filepath.WalkDir(root, func(at string, d os.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				dirs = append(dirs, at)
-			}
-			return nil // what is gone by now needs no removal
-		})
-		all = errors.Join(all, err)
-		for _, d := range slices.Backward(dirs) {
-			all = errors.Join(all, removeCgroup(d))
+		all = errors.Join(all, removeCgroupTree(root))
+	}
+	return all
+}
+
+func removeCgroupTree(root string) error {
+	var dirs []string
+	all := filepath.WalkDir(root, func(at string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			dirs = append(dirs, at)
 		}
+		return nil // what is gone by now needs no removal
+	})
+	for _, d := range slices.Backward(dirs) {
+		all = errors.Join(all, removeCgroup(d))
 	}
 	return all
 }

@@ -96,6 +96,13 @@ type Limits struct {
 // them.
 const innerCgroup = "ns"
 
+// What the cgroups of all containers are divided into.
+const (
+	cgroupMonitor   = "monitor"
+	cgroupPivot     = "pivot" // of a monitor that cleans up
+	cgroupContainer = "ct"
+)
+
 // shared are LXC's own files, with what every unprivileged container needs.
 const shared = "/usr/share/lxc/config"
 
@@ -116,9 +123,9 @@ func (c Container) config(cgroups string, v2 bool, devices string) (string, erro
 	set("lxc.tty.max", "2")
 	set("lxc.autodev", "1")
 	set("lxc.cgroup.relative", "0")
-	set("lxc.cgroup.dir.monitor", filepath.Join(cgroups, "monitor", c.Name))
-	set("lxc.cgroup.dir.monitor.pivot", filepath.Join(cgroups, "pivot", c.Name))
-	set("lxc.cgroup.dir.container", filepath.Join(cgroups, "ct", c.Name))
+	set("lxc.cgroup.dir.monitor", filepath.Join(cgroups, cgroupMonitor, c.Name))
+	set("lxc.cgroup.dir.monitor.pivot", filepath.Join(cgroups, cgroupPivot, c.Name))
+	set("lxc.cgroup.dir.container", filepath.Join(cgroups, cgroupContainer, c.Name))
 	set("lxc.cgroup.dir.container.inner", innerCgroup)
 	set("lxc.idmap", fmt.Sprintf("u 0 %d %d", c.FirstUID, IDs))
 	set("lxc.idmap", fmt.Sprintf("g 0 %d %d", c.FirstGID, IDs))

@@ -74,7 +74,7 @@ func (r *Runner) Start(ctx context.Context, c Container) (*Run, error) {
 	out, err := r.run(ctx, append([]string{"lxc-start", "-P", r.dir, "-n", c.Name, "-d", "-l", "ERROR", "-o", log, "--"}, c.Argv...)...)
 	if err != nil {
 		more, _ := os.ReadFile(log) // what it printed has to do
-		r.unmapMounts(c.Name)
+		r.clear(c.Name)
 		said := reasons(string(more))
 		if said == "" {
 			said = string(out)
@@ -107,13 +107,13 @@ var logLine = regexp.MustCompile(`^lxc-start .* (?:ERROR|FATAL) +\S+ - \.\./src/
 func (r *Runner) watch(ctx context.Context, name string) (*Run, error) {
 	out, _ := r.run(ctx, "lxc-info", "-P", r.dir, "-n", name, "-p", "-H") // fails for one that has ended
 	pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
-	if err != nil || pid <= 0 {
-		r.awaitStopped(name)
-		return nil, ErrEnded
+	fd := -1
+	if err == nil && pid > 0 {
+		fd, err = unix.PidfdOpen(pid, 0)
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
+	if err != nil || fd < 0 {
 		r.awaitStopped(name)
+		r.clear(name)
 		return nil, ErrEnded
 	}
 	run := &Run{PID: pid, Done: make(chan struct{})}
@@ -129,7 +129,7 @@ func (r *Runner) watch(ctx context.Context, name string) (*Run, error) {
 		close(ended)
 		_ = unix.Close(fd)
 		r.awaitStopped(name)
-		r.unmapMounts(name)
+		r.clear(name)
 	}()
 	select {
 	case <-ended:
@@ -149,6 +149,18 @@ const stopWait = "10"
 // awaitStopped waits until LXC's monitor has cleaned up and is gone.
 func (r *Runner) awaitStopped(name string) {
 	_, _ = r.run(context.Background(), "lxc-wait", "-P", r.dir, "-n", name, "-s", "STOPPED", "-t", stopWait) // no better way if it fails
+}
+
+// clear removes what is left of a container that has ended: its mounts, and the
+// cgroups that LXC's monitor does not remove if it is killed.
+func (r *Runner) clear(name string) {
+	r.unmapMounts(name)
+	roots, _ := Cgroups(r.cgroups) // what cannot be looked at stays until the lab ends
+	for _, root := range roots {
+		for _, kind := range []string{cgroupMonitor, cgroupPivot, cgroupContainer} {
+			_ = removeCgroupTree(filepath.Join(root, kind, name))
+		}
+	}
 }
 
 // Kill ends a container at once. One that does not run is no error.
