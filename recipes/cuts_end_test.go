@@ -41,7 +41,7 @@ func (r *rig) end() map[string]string {
 			continue // outputs of units are for the node's uptime
 		case strings.HasPrefix(name, "/run/tg."):
 			continue // answers to a batch, of a shell that could not clean up as it was killed
-		case strings.HasSuffix(name, ".tar"), strings.Contains(name, "/images/"), strings.Contains(name, "/secret."), strings.Contains(name, "/ready."):
+		case strings.HasSuffix(name, ".tar"), strings.Contains(name, "/images/"), strings.Contains(name, "/secret."), strings.Contains(name, "/ready."), strings.HasSuffix(name, "/console.log"):
 			text = "" // that it is there counts
 		}
 		var lines []string

@@ -195,6 +195,7 @@ func isTrue(q engine.Ask, m spoiling, got string) bool {
 		{"/etc/pve/nodes/*/lxc/*.conf", "nothing", "there is no such container", "an empty config is no container of the application"},
 		{"/etc/pve/nodes/*/lxc/*.conf", "the first half", "~ swap: ", "what a config does not say is set again"},
 		{"/var/lib/tengil/x/hosts", "", "names: ", "a file that is not whole is written again"},
+		{"/var/lib/tengil/x/logs/*/lxc.conf", "", "~ log: ", "a file that is not whole is written again"},
 		{"/etc/pve/nodes/*/lxc/*.conf", "ten times the same", ", restarts", "lines may stand twice, and are put right"},
 		{"/etc/pve/storage.cfg", "", "no storage on pve can keep archives", "a node may have no storages"},
 		{"lxc-info", "nothing", "url = ", "a container may have no address yet"},

@@ -137,6 +137,9 @@ type container struct {
 
 	probe   probe.Probe // nil: that it keeps running
 	timeout time.Duration
+
+	mark    *logMark
+	logConf bool // see at
 }
 
 type mountWant struct {

@@ -213,7 +213,7 @@ func (c *container) lowest(used users) given {
 // key that seals what is not shown.
 func (c *container) at(f *found) *container {
 	d := *c
-	d.sealKey = f.sealKey
+	d.sealKey, d.logConf = f.sealKey, f.logConf
 	if c.auto && f.given.ip.IsValid() {
 		d.net.IP, d.net.GW = c.pool.CIDR(f.given.ip), c.pool.Gateway.String()
 	}

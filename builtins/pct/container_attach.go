@@ -212,6 +212,7 @@ func (c *container) rawFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 	}
 	w.raw = append(w.raw, c.lxc...)
 	w.raw = append(w.raw, c.etcEntries(have, in)...)
+	w.raw = append(w.raw, c.logLines()...)
 	was, want := byName(have.Raw), byName(w.raw)
 	names := slices.Concat(was.order, want.order)
 	slices.Sort(names)
@@ -227,6 +228,14 @@ func (c *container) rawFields(w *wants, have *pve.Config, img pve.ImageConfig, k
 			f.why = "nobody else tells the container where names are looked up"
 		}
 		f.same = want.text[name] == was.text[name] || want.text[name] == "" && !complete
+		if name == logField {
+			// Nobody is misled by a log that begins with the next start, so that no
+			// application goes down for it.
+			f.why, f.restarts = "what the application prints is kept, from its next start on", false
+			if want.text[name] != "" && !c.logConf {
+				f.have, f.same = "", false
+			}
+		}
 		if len(have.Options) > 0 || !silentLine[name] {
 			w.fields = append(w.fields, f)
 		}
@@ -325,6 +334,10 @@ func rawName(kv pve.KV) (name, value string) {
 		return "user", strings.TrimPrefix(kv.Key, "lxc.init.") + " " + kv.Value
 	case "lxc.cap.drop", "lxc.cap.keep":
 		return "cap_" + strings.TrimPrefix(kv.Key, "lxc.cap."), kv.Value
+	case pve.LXCInclude:
+		if isLogLine(kv) {
+			return logField, logKept
+		}
 	case "lxc.mount.entry":
 		f := strings.Fields(kv.Value)
 		if isHostsEntry(kv.Value) {

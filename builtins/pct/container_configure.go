@@ -119,6 +119,9 @@ func (c configure) Apply(ctx context.Context, w engine.Work) (engine.Outputs, er
 	if err := c.set(ctx, w.Host, vmid, conf, changed); err != nil {
 		return nil, err
 	}
+	if err := c.keepLog(ctx, w.Host); err != nil {
+		return nil, err
+	}
 	if err := c.writeLines(ctx, w.Host, vmid, w.In, changed); err != nil {
 		return nil, err
 	}

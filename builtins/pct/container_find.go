@@ -59,7 +59,7 @@ func find(a *engine.Answers) ([]engine.Found, error) {
 			out = append(out, engine.Found{App: g.ID.App, Step: engine.StepID("pct_create/" + g.ID.Name), What: fmt.Sprintf("CT %d", g.VMID),
 				Now: state(g), Address: address(g, names[hostsFile(g.ID.App)]), Refused: protected(g), Hint: protectedHint(g), Loses: fmt.Sprintf("what CT %d wrote outside its mounts", g.VMID),
 				Remove: func(ctx context.Context, h engine.Host, report func(string, int64, int64)) error {
-					return removeContainer(ctx, h, g.ID.App, g.VMID, report)
+					return removeContainer(ctx, h, g.ID.App, g.VMID, true, report)
 				}})
 		}
 	}
@@ -96,7 +96,7 @@ func removeUnfinished(ctx context.Context, h engine.Host, app string, i record.I
 		}
 	default:
 		if id, mine, _ := identify(conf, i.VMID); mine && id.App == app {
-			if err := removeContainer(ctx, h, app, i.VMID, func(string, int64, int64) {}); err != nil {
+			if err := removeContainer(ctx, h, app, i.VMID, true, func(string, int64, int64) {}); err != nil {
 				return err
 			}
 		}
@@ -135,8 +135,9 @@ func protectedHint(g *Guest) string {
 }
 
 // removeContainer stops and destroys a container, after a last look whether it
-// is still the app's and holds no volume but its root. One that is gone is fine.
-func removeContainer(ctx context.Context, h engine.Host, app string, vmid int, report func(string, int64, int64)) error {
+// is still the app's and holds no volume but its root. One that is gone is fine. Its
+// log goes with it if it has no successor that goes on with it.
+func removeContainer(ctx context.Context, h engine.Host, app string, vmid int, last bool, report func(string, int64, int64)) error {
 	conf, err := readConfig(ctx, h, vmid)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -171,6 +172,11 @@ func removeContainer(ctx context.Context, h engine.Host, app string, vmid int, r
 	}
 	if err := refuseVolumes(conf, vmid); err != nil {
 		return err
+	}
+	if last { // now: after a cut the container leads here once more
+		if err := removeLog(ctx, h, app, id.Name); err != nil {
+			return err
+		}
 	}
 	report(fmt.Sprintf("destroying CT %d", vmid), 0, 0)
 	return destroy(ctx, h, app, vmid)

@@ -25,7 +25,7 @@ func newContainer(call engine.Call) (*engine.Made, error) {
 		return nil, err
 	}
 	a := call.Args
-	c := &container{app: call.App, name: a.String("name"), facts: call.Facts, gates: gates, fleet: engine.SharedBy[fleet](call.Shared)}
+	c := &container{app: call.App, name: a.String("name"), facts: call.Facts, gates: gates, fleet: engine.SharedBy[fleet](call.Shared), mark: &logMark{}}
 	if !dnsLabel.MatchString(c.name) {
 		err := engine.ArgErrorf("name", "%q is no DNS label; wanted lower-case letters, digits and inner dashes, at most 63", c.name)
 		if almost := strings.ToLower(strings.ReplaceAll(c.name, "_", "-")); dnsLabel.MatchString(almost) {

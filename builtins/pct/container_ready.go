@@ -64,9 +64,9 @@ func (c ready) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
 // start of the node, or a start of the container took it away.
 const notSeenReady = "it has not been seen ready since it was last started"
 
-func stoppedByItself(vmid int, waitedFor string) error {
+func (c *container) stoppedByItself(vmid int, waitedFor string) error {
 	return engine.WithHint(fmt.Errorf("CT %d has stopped by itself while tengil waited for %s", vmid, waitedFor),
-		fmt.Sprintf("watch it start, on the node:\n    pct start %d && pct console %d", vmid, vmid))
+		"all that it has printed:\n    tg logs "+c.app+"/"+c.name)
 }
 
 func (c ready) probeText() string {
@@ -90,7 +90,7 @@ func (c ready) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error)
 		if g.VMID == vmid {
 			continue
 		}
-		if err := removeContainer(ctx, w.Host, c.app, g.VMID, w.Report); err != nil {
+		if err := removeContainer(ctx, w.Host, c.app, g.VMID, false, w.Report); err != nil {
 			return nil, fmt.Errorf("remove the replaced container: %w", err)
 		}
 	}
@@ -101,8 +101,13 @@ func (c ready) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error)
 	return engine.Outputs{"address": address}, nil
 }
 
-// wait probes until the application answers, its container stops or time is up.
+// wait waits for the application; a failure carries what it printed.
 func (c ready) wait(ctx context.Context, w engine.Work, t probe.Target) error {
+	return c.withLog(ctx, w.Host, c.await(ctx, w, t))
+}
+
+// await probes until the application answers, its container stops or time is up.
+func (c ready) await(ctx context.Context, w engine.Work, t probe.Target) error {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, 2*time.Second
 	tries := 0
@@ -119,7 +124,7 @@ func (c ready) wait(ctx context.Context, w engine.Work, t probe.Target) error {
 		last = err
 		w.Report("waiting: "+firstLine(err.Error()), 0, 0)
 		if running, lookErr := isRunning(ctx, w.Host, t.VMID); lookErr == nil && !running {
-			stopped = stoppedByItself(t.VMID, c.probeText())
+			stopped = c.stoppedByItself(t.VMID, c.probeText())
 			return struct{}{}, backoff.Permanent(stopped)
 		}
 		return struct{}{}, err
@@ -134,7 +139,7 @@ func (c ready) wait(ctx context.Context, w engine.Work, t probe.Target) error {
 		last = err
 	}
 	return engine.WithHint(fmt.Errorf("not ready after %s and %d tries: %w", c.timeout, tries, last),
-		"give it more time with ready_timeout, or look inside:\n    tg exec "+c.app+"/"+c.name+" -- COMMAND")
+		"give it more time with ready_timeout, or look what it prints, and inside:\n    tg logs "+c.app+"/"+c.name+"\n    tg exec "+c.app+"/"+c.name+" -- COMMAND")
 }
 
 // steady is how long a container without a probe has to keep running: nothing

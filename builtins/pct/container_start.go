@@ -113,10 +113,7 @@ func (c start) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error)
 		}
 	}
 	w.Report(fmt.Sprintf("starting CT %d", vmid), 0, 0)
-	if err := startUp(ctx, w.Host, vmid); err != nil {
-		return nil, err
-	}
-	addr, err := c.waitAddress(ctx, w.Host, vmid)
+	addr, err := c.run(ctx, w.Host, vmid)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +121,19 @@ func (c start) Apply(ctx context.Context, w engine.Work) (engine.Outputs, error)
 		return nil, err
 	}
 	return engine.Outputs{"address": engine.Known(addr), "started": engine.Known("1")}, nil
+}
+
+// run starts a container and returns its address. A failure carries what the
+// application printed.
+func (c *container) run(ctx context.Context, h engine.Host, vmid int) (address string, err error) {
+	if err := c.markLog(ctx, h); err != nil {
+		return "", err
+	}
+	if err := startUp(ctx, h, vmid); err != nil {
+		return "", c.withLog(ctx, h, err)
+	}
+	address, err = start{c}.waitAddress(ctx, h, vmid)
+	return address, c.withLog(ctx, h, err)
 }
 
 // startUp starts a container, and returns when it runs. One that runs is fine.
@@ -166,7 +176,7 @@ func (c start) waitAddress(ctx context.Context, h engine.Host, vmid int) (string
 		}
 		addr, err := addressOf(a, vmid)
 		if running, lookErr := isRunning(ctx, h, vmid); addr == "" && lookErr == nil && !running {
-			return "", backoff.Permanent(stoppedByItself(vmid, "its address"))
+			return "", backoff.Permanent(c.stoppedByItself(vmid, "its address"))
 		}
 		if err == nil && addr == "" {
 			err = engine.WithHint(fmt.Errorf("CT %d got no address on %s by DHCP", vmid, c.net.Bridge),

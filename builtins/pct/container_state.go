@@ -24,12 +24,13 @@ type found struct {
 	given   given // the fixed IPv4 address
 	hosts   hosts
 	sealKey []byte            // of the app; nil without a record
+	logConf bool              // LXC is told on the node where the log is kept
 	known   map[string]string // addresses of the app's containers, as far as this observation tells, by name
 }
 
 func (c *container) Asks(known *engine.Answers) []engine.Ask {
 	if known == nil {
-		asks := append(GuestAsks(c.facts.Node), engine.AskGlob(record.PrivGlob(c.app)), engine.AskGlob(record.RunGlob(c.app)), unit.ListAsk(c.app), hostsAsk(c.app))
+		asks := append(GuestAsks(c.facts.Node), engine.AskGlob(record.PrivGlob(c.app)), engine.AskGlob(record.RunGlob(c.app)), unit.ListAsk(c.app), hostsAsk(c.app), logConfAsk(c.app))
 		if c.fixes() {
 			asks = append(asks, addressAsks()...)
 		}
@@ -99,6 +100,9 @@ func (c *container) Observe(a *engine.Answers) (engine.State, error) {
 		return nil, err
 	}
 	if f.hosts, err = observeHosts(a, c.app); err != nil {
+		return nil, err
+	}
+	if f.logConf, err = c.observeLog(a); err != nil {
 		return nil, err
 	}
 	if f.marks, err = readMarks(a, c.app); err != nil {

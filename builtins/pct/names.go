@@ -391,11 +391,12 @@ func findHosts(a *engine.Answers) ([]engine.Found, error) {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		out = append(out, engine.Found{App: path.Base(path.Dir(name)), Step: "names/hosts", What: "file " + name, Order: 80, Common: true,
 			Remove: func(ctx context.Context, h engine.Host, _ func(string, int64, int64)) error {
-				if err := act.Do(ctx, h, "rm", "-f", name); err != nil {
+				dir := path.Dir(name)
+				// Logs of containers that somebody else has destroyed are left.
+				if err := act.Do(ctx, h, "rm", "-r", "-f", name, path.Join(dir, logsDir)); err != nil {
 					return err
 				}
 				// What else is kept there keeps its directory.
-				dir := path.Dir(name)
 				if err := act.Do(ctx, h, "rmdir", path.Join(dir, filesDir), dir); err != nil && !isExit(err) {
 					return err
 				}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tengil/tengil/builtins/probe"
+	"github.com/tengil/tengil/builtins/secret"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
 	"github.com/tengil/tengil/engine/record"
@@ -96,7 +97,11 @@ func Power(ctx context.Context, h engine.Host, s Switch) (*engine.Graph, string,
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, "", err
 	}
-	all, err := powered(guests, node, s.App, rec)
+	secrets, err := secret.Known(a, s.App)
+	if err != nil {
+		return nil, "", err
+	}
+	all, err := powered(guests, node, s.App, rec, secrets)
 	if err != nil {
 		return nil, "", err
 	}
@@ -105,7 +110,7 @@ func Power(ctx context.Context, h engine.Host, s Switch) (*engine.Graph, string,
 }
 
 // powered returns the containers that an app has on a node, by name.
-func powered(guests *Guests, node, app string, rec record.Record) (map[string]*power, error) {
+func powered(guests *Guests, node, app string, rec record.Record, secrets engine.Outputs) (map[string]*power, error) {
 	all := map[string]*power{}
 	names := &roll{}
 	for _, g := range guests.Mine() {
@@ -126,9 +131,9 @@ func powered(guests *Guests, node, app string, rec record.Record) (map[string]*p
 			container: &container{
 				id: engine.StepID("pct_create/" + g.ID.Name), app: app, name: g.ID.Name, facts: &engine.Facts{Node: node},
 				hostname: current.Config.Get("hostname"), searchdomain: current.Config.Get("searchdomain"),
-				net: current.net0(), probe: check, timeout: timeToReady(how), startup: startup,
+				net: current.net0(), probe: check, timeout: timeToReady(how), startup: startup, mark: &logMark{},
 			},
-			source: rec.Source, unfinished: rec.Unfinished, needs: how.Needs, roll: names,
+			source: rec.Source, secrets: secrets, unfinished: rec.Unfinished, needs: how.Needs, roll: names,
 		}
 	}
 	if len(rec.Containers) == 0 {
@@ -259,7 +264,8 @@ const partStop = "stop"
 // A power is a container that is turned on or off as it is.
 type power struct {
 	*container
-	source     string // of the recipe
+	source     string         // of the recipe
+	secrets    engine.Outputs // to be masked in what it prints
 	unfinished bool
 	needs      []string
 	why        string

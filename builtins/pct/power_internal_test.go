@@ -27,7 +27,7 @@ func poweredOf(t *testing.T, rec record.Record, startup map[string]string) map[s
 		guest := &Guest{VMID: 100 + i, Node: "pve", Config: conf, Mine: true, ID: record.Identity{App: "app", Name: name}}
 		g.ByID[guest.VMID], g.byName["app/"+name] = guest, []*Guest{guest}
 	}
-	all, err := powered(g, "pve", "app", rec)
+	all, err := powered(g, "pve", "app", rec, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

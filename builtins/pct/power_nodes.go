@@ -3,6 +3,7 @@ package pct
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/tengil/tengil/builtins/act"
@@ -61,6 +62,7 @@ type starting struct {
 func (p starting) Diff(now engine.State, in engine.Inputs) (engine.Diff, error) {
 	f := now.(*found)
 	d := engine.Diff{Outputs: engine.Outputs{"started": engine.Known(""), "address": engine.Unknown("after start")}}
+	maps.Copy(d.Outputs, p.secrets)
 	stopped := p.turn == Restart && in.Value(engine.Ref{Node: p.id.Node(partStop), Output: "stopped"}).Reveal() == "1"
 	g := p.current(f)
 	if g == nil {
@@ -104,10 +106,7 @@ func (p starting) Apply(ctx context.Context, w engine.Work) (engine.Outputs, err
 		return nil, err
 	}
 	w.Report(fmt.Sprintf("starting CT %d", g.VMID), 0, 0)
-	if err := startUp(ctx, w.Host, g.VMID); err != nil {
-		return nil, err
-	}
-	addr, err := start{p.container}.waitAddress(ctx, w.Host, g.VMID)
+	addr, err := p.run(ctx, w.Host, g.VMID)
 	if err != nil {
 		return nil, err
 	}

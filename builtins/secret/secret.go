@@ -287,3 +287,16 @@ func find(a *engine.Answers) ([]engine.Found, error) {
 	}
 	return found, nil
 }
+
+// Known returns the secrets of an app out of answers to record.PrivGlob, so that they
+// are masked where no recipe tells of them.
+func Known(a *engine.Answers, app string) (engine.Outputs, error) {
+	files, err := a.Glob(record.PrivGlob(app))
+	out := engine.Outputs{}
+	for file, data := range files {
+		if name, ok := strings.CutPrefix(path.Base(file), filePrefix); ok {
+			out["secret "+name] = engine.Known(strings.TrimSuffix(string(data), "\n")).Sensitive()
+		}
+	}
+	return out, err
+}

@@ -97,7 +97,7 @@ func (s *session) root(args []string) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("apps", s.runCmd(), s.planCmd(), s.destroyCmd(), s.psCmd(), s.showCmd(), s.execCmd(), s.shellCmd(), s.cpCmd(),
+	add("apps", s.runCmd(), s.planCmd(), s.destroyCmd(), s.psCmd(), s.showCmd(), s.logsCmd(), s.execCmd(), s.shellCmd(), s.cpCmd(),
 		s.startCmd(), s.stopCmd(), s.restartCmd(),
 		s.auditCmd(), s.eventsCmd(),
 		s.openURLCmd(),

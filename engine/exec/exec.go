@@ -168,9 +168,9 @@ func (r *run) build(p *engine.Plan) {
 	byNode := map[engine.NodeID][]*job{} // the jobs that stand between a node and its success
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
+		r.mask.learn(n.Diff.Outputs)
 		if len(n.Diff.Changes) == 0 {
 			r.outputs[n.ID] = n.Diff.Outputs
-			r.mask.learn(n.Diff.Outputs)
 			for _, need := range n.Needs {
 				byNode[n.ID] = appendNew(byNode[n.ID], byNode[need])
 			}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"strconv"
+	"strings"
 )
 
 // headProgram is head and tail with -c and -n, also as -NUMBER.
@@ -22,11 +23,12 @@ func headProgram(p *proc) int {
 		if !o.has(name) {
 			continue
 		}
-		n, err := strconv.Atoi(o.last(name))
+		text, from := strings.CutPrefix(o.last(name), "+")
+		n, err := strconv.Atoi(text)
 		if err != nil {
 			return p.failf(1, "%s: invalid number of lines: ‘%s’", me, o.last(name))
 		}
-		h.count, h.bytes = n, name == "c" || name == "bytes"
+		h.count, h.bytes, h.from = n, name == "c" || name == "bytes", from && h.tail
 	}
 	for i, name := range orStdin(names) {
 		f, err := p.use(name)
@@ -56,6 +58,7 @@ type header struct {
 	*proc
 	count       int // below 0: all but as many
 	bytes, tail bool
+	from        bool // tail: all from that one on
 }
 
 // show prints the part of one file that is asked for. Of what head does not
@@ -92,6 +95,9 @@ func (h header) cut(f io.Reader) error {
 	}
 	ends := unitEnds(data, h.bytes)
 	keep := h.count
+	if h.from {
+		keep = max(len(ends)-max(h.count-1, 0), 0)
+	}
 	if keep < 0 {
 		keep = max(len(ends)+keep, 0)
 	}

@@ -144,6 +144,9 @@ func (f fileStat) directive(c byte) string {
 		return strconv.FormatUint(uint64(f.owner.Mode), 8)
 	case 'A':
 		return f.mode()
+	case 'i':
+		number, _ := identity(f.info)
+		return strconv.FormatUint(number, 10)
 	case 's':
 		return strconv.FormatInt(f.info.Size(), 10)
 	case 'n':

@@ -51,13 +51,25 @@ type modelDriver struct{ node *node }
 
 // start follows the entrypoint until something in it stays.
 func (m modelDriver) start(c *guestCall, id int, conf *pve.Config, root guestRoot) (*boot, error) {
-	return c.bootInit(id, root, conf)
+	b, err := c.bootInit(id, root, conf)
+	if err == nil {
+		m.announce(id, conf, b)
+	}
+	return b, err
 }
 
 func (modelDriver) kill(int) {}
 
 // halt does not wait for the timeout.
-func (m modelDriver) halt(c *guestCall, _ time.Duration) bool { return !m.node.guest(c.id).Deaf }
+func (m modelDriver) halt(c *guestCall, _ time.Duration) bool {
+	if m.node.guest(c.id).Deaf {
+		return false
+	}
+	if conf, err := m.node.guestConfig(c.id); err == nil {
+		m.node.console(conf).say("terminating")
+	}
+	return true
+}
 
 func (m modelDriver) attach(c *guestCall, argv, env []string) (exit int, found bool) {
 	p := &guestProc{

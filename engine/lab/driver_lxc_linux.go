@@ -110,7 +110,11 @@ func (d *lxcDriver) container(id int, conf *pve.Config, root guestRoot) (lxc.Con
 	if conf.Get("entrypoint") != "" && pve.CompareVersions(d.node.pve, "6.1.10") >= 0 && !mountsSHM(conf) {
 		c.Mounts = append(c.Mounts, lxc.Mount{Source: "shm", Target: "/dev/shm", Type: "tmpfs", Options: "rw,nosuid,nodev,create=dir"})
 	}
-	for _, kv := range conf.Raw {
+	lines, err := d.node.included(conf.Raw)
+	if err != nil {
+		return c, err
+	}
+	for _, kv := range lines {
 		if err := d.raw(&c, kv); err != nil {
 			return c, badLXCLine(id, kv.Key, kv.Value)
 		}

@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"errors"
-	"io"
 	"path"
 	"regexp"
 	"strconv"
@@ -30,10 +29,11 @@ type boot struct {
 // bootGuest runs a command line as PID 1. found is false if it does not exist.
 func (n *node) bootGuest(id int, root guestRoot, conf *pve.Config, argv []string) (b *boot, found bool) {
 	b = &boot{}
+	out := n.console(conf)
 	b.uid, _ = strconv.Atoi(conf.RawValue("lxc.init.uid")) // unset is root
 	g := &guestProc{
 		ctx: context.Background(), node: n, id: id, root: root, argv: argv, env: conf.Env, dir: "/",
-		stdin: eofReader{}, stdout: io.Discard, stderr: io.Discard, boot: b,
+		stdin: eofReader{}, stdout: out, stderr: out, boot: b,
 	}
 	if dir := conf.RawValue("lxc.init.cwd"); dir != "" {
 		g.dir = dir

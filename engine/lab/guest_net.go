@@ -183,6 +183,9 @@ func (n *node) respond(id int, conn net.Conn, req *http.Request, well bool) erro
 	if req.Method == http.MethodHead {
 		body = ""
 	}
+	if conf, err := n.guestConfig(id); err == nil {
+		n.console(conf).say("%s %s %d", req.Method, req.URL.Path, code)
+	}
 	_, err := fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s",
 		code, http.StatusText(code), len(body), body)
 	return err

@@ -29,6 +29,7 @@ type node struct {
 	programs map[string]program
 
 	saver    saver
+	consoles sync.Mutex // held while a container prints
 	settings sync.Mutex // held while a file beside the state is changed
 
 	plain    plainPaths

@@ -127,3 +127,9 @@ func (t *Terminal) Bad(s string) string { return t.tinted(bad, s) }
 
 // Notice returns s as something to mind.
 func (t *Terminal) Notice(s string) string { return t.tinted(notice, s) }
+
+// labels are the colours in which things stand apart that are of one kind.
+var labels = []tint{"36", "33", "32", "35", "34", "96", "93", "92", "95", "94"}
+
+// Label returns s in the colour of the i-th of several things.
+func (t *Terminal) Label(i int, s string) string { return t.tinted(labels[max(i, 0)%len(labels)], s) }
