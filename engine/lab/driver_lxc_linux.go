@@ -36,6 +36,8 @@ type lxcDriver struct {
 
 	mu   sync.Mutex
 	runs map[int]*lxc.Run
+	// clients are the DHCP clients of a run, by interface.
+	clients map[*lxc.Run]map[string]int
 }
 
 // useLXC has the containers of the node run for real.
@@ -49,7 +51,7 @@ func (n *node) useLXC(r *Real) error {
 			return err
 		}
 	}
-	d := &lxcDriver{node: n, runner: runner, runs: map[int]*lxc.Run{}}
+	d := &lxcDriver{node: n, runner: runner, runs: map[int]*lxc.Run{}, clients: map[*lxc.Run]map[string]int{}}
 	n.driver, n.lxc = d, r
 	return d.serveDHCP()
 }
@@ -81,6 +83,10 @@ func (d *lxcDriver) start(c *guestCall, id int, conf *pve.Config, root guestRoot
 	d.runs[id] = run
 	d.mu.Unlock()
 	d.lease(c, id, run, conf)
+	d.node.background.Go(func() {
+		<-run.Done
+		d.endClients(run)
+	})
 	return &boot{alive: true, argv: spec.Argv, ended: run.Done}, nil
 }
 
@@ -330,6 +336,7 @@ func (d *lxcDriver) address(id int, key string, nic pve.Net) error {
 	if err != nil {
 		return err
 	}
+	d.endClients(run, nic.Name)
 	if err := d.runner.Address(run, linkTo(id, key, nic, true)); err != nil {
 		return err
 	}
@@ -520,7 +527,41 @@ func (d *lxcDriver) dhclient(id int, run *lxc.Run, name string) (said string, er
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
 	}
+	d.noteClient(run, name, filepath.Join(dir, "dhclient-"+name+".pid"))
 	return out.String(), err
+}
+
+// noteClient notes the DHCP client that stays for an interface.
+func (d *lxcDriver) noteClient(run *lxc.Run, name, file string) {
+	text, _ := os.ReadFile(file) // none stays if it got no address
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.clients[run] == nil {
+		d.clients[run] = map[string]int{}
+	}
+	d.clients[run][name] = pid
+}
+
+// endClients ends the DHCP clients of a run, of some interfaces or of all.
+func (d *lxcDriver) endClients(run *lxc.Run, names ...string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, pid := range d.clients[run] {
+		if len(names) > 0 && !slices.Contains(names, name) {
+			continue
+		}
+		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(name) == "dhclient\n" { // it may have ended
+			_ = syscall.Kill(pid, syscall.SIGKILL) // as a node does, so that no lease is given back
+		}
+		delete(d.clients[run], name)
+	}
+	if len(d.clients[run]) == 0 {
+		delete(d.clients, run)
+	}
 }
 
 // dhcpWait bounds how long an address is waited for.

@@ -216,7 +216,18 @@ func joinCgroup(name string) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(cgroupRoot, cgroupBeside(string(data)), name, "init.scope")
+	beside := filepath.Join(cgroupRoot, cgroupBeside(string(data)))
+	var above []string
+	for at := beside; within(at, cgroupRoot); at = filepath.Dir(at) {
+		above = append(above, at)
+	}
+	for _, at := range slices.Backward(above) { // each has what the one above it gives
+		for _, controller := range []string{"+cpu", "+memory", "+pids"} {
+			// One that cannot be had is told by the start of a container that needs it.
+			_ = os.WriteFile(filepath.Join(at, "cgroup.subtree_control"), []byte(controller), 0)
+		}
+	}
+	dir := filepath.Join(beside, name, "init.scope")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make a cgroup: %w", err)
 	}
@@ -225,6 +236,8 @@ func joinCgroup(name string) error {
 	}
 	return nil
 }
+
+func within(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
 
 // cgroupBeside returns the parent of the cgroup that /proc/self/cgroup tells of.
 func cgroupBeside(text string) string {

@@ -109,6 +109,9 @@ const shared = "/usr/share/lxc/config"
 // config returns the text of the configuration. cgroups is the directory below
 // each hierarchy that holds the container's, v2 says whether there is one for all.
 func (c Container) config(cgroups string, v2 bool, devices string) (string, error) {
+	if v2 {
+		cgroups = "" // the lab itself is in it: see joinCgroup
+	}
 	var b strings.Builder
 	var bad error
 	set := func(key, value string) {
