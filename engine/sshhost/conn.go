@@ -41,7 +41,7 @@ func (l *sshLink) connect(ctx context.Context) (int, error) {
 }
 
 // client returns the connection and its number; it connects if need be.
-func (l *sshLink) client(ctx context.Context) (*ssh.Client, int, error) {
+func (l *sshLink) client(ctx context.Context) (*chain, int, error) {
 	select {
 	case l.lock <- struct{}{}:
 	case <-ctx.Done():
@@ -52,7 +52,7 @@ func (l *sshLink) client(ctx context.Context) (*ssh.Client, int, error) {
 		return nil, 0, fmt.Errorf("%s: %w", l.name, errClosed)
 	}
 	if l.live != nil {
-		return l.live.last(), l.number, nil
+		return l.live, l.number, nil
 	}
 	c, err := l.make(ctx)
 	if err != nil {
@@ -61,7 +61,7 @@ func (l *sshLink) client(ctx context.Context) (*ssh.Client, int, error) {
 	l.live = c
 	l.number++
 	l.wg.Go(func() { l.watch(c) })
-	return c.last(), l.number, nil
+	return c, l.number, nil
 }
 
 // transientNet marks errors of the network, which may be gone in a moment; those of
@@ -92,6 +92,7 @@ func (l *sshLink) watch(c *chain) {
 		})
 	})
 	_ = c.last().Wait()
+	close(c.ended)
 	cancel()
 	c.close()
 	alive.Wait()
@@ -148,14 +149,14 @@ func (l *sshLink) open(ctx context.Context, number int, script string) (*process
 
 // begin is open, on a terminal if t is not nil.
 func (l *sshLink) begin(ctx context.Context, number int, script string, t *engine.Terminal) (*process, error) {
-	client, now, err := l.client(ctx)
+	c, now, err := l.client(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if now != number {
 		return nil, fmt.Errorf("%s: %w", l.name, errStale)
 	}
-	p, err := start(ctx, client, script, t)
+	p, err := start(ctx, c, script, t)
 	var refused *ssh.OpenChannelError
 	switch {
 	case err == nil:
@@ -166,32 +167,37 @@ func (l *sshLink) begin(ctx context.Context, number int, script string, t *engin
 		return nil, engine.Transient(engine.WithHint(fmt.Errorf("%s: %w: %w", l.name, errRefused, refused),
 			"sshd on the node allows as many at once as MaxSessions in sshd_config says; tg needs two or more"))
 	case errors.Is(err, errStale):
-		l.drop(client)
+		l.drop(c)
 		return nil, fmt.Errorf("%s: %w", l.name, err)
 	}
 	return nil, engine.Transient(fmt.Errorf("%s: connection lost: %w", l.name, err))
 }
 
 // drop closes a connection that does not work.
-func (l *sshLink) drop(client *ssh.Client) {
+func (l *sshLink) drop(c *chain) {
 	l.lock <- struct{}{}
 	defer func() { <-l.lock }()
-	if l.live != nil && l.live.last() == client {
-		l.live.close()
+	if l.live == c {
+		c.close()
 		l.live = nil
 	}
 }
 
+// errEnded says that the connection ended while a session was made.
+var errEnded = errors.New("it ended while a session was made")
+
 // start runs script in a new session. If ctx ends first, the session is closed as
-// soon as the server lets it.
-func start(ctx context.Context, client *ssh.Client, script string, t *engine.Terminal) (*process, error) {
+// soon as the server lets it. The end of the connection is watched for apart: a
+// session that is asked for at that moment is waited for without end by x/crypto,
+// which lets go of those it knows of before it stops to take new ones.
+func start(ctx context.Context, c *chain, script string, t *engine.Terminal) (*process, error) {
 	type started struct {
 		p   *process
 		err error
 	}
 	done := make(chan started, 1)
 	go func() {
-		p, err := startSession(client, script, t)
+		p, err := startSession(c.last(), script, t)
 		if ctx.Err() != nil && p != nil {
 			p.close()
 		}
@@ -202,8 +208,19 @@ func start(ctx context.Context, client *ssh.Client, script string, t *engine.Ter
 		return s.p, s.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
+	case <-c.ended:
+	}
+	select {
+	case s := <-done: // it knows better what was lost
+		return s.p, s.err
+	case <-time.After(endedGrace):
+		return nil, errEnded
 	}
 }
+
+// endedGrace is how long what waits for a session has to hear that its connection
+// has ended.
+const endedGrace = time.Second
 
 func startSession(client *ssh.Client, script string, t *engine.Terminal) (*process, error) {
 	s, err := client.NewSession()
@@ -266,12 +283,26 @@ func (e *unreachable) Error() string {
 
 func (e *unreachable) Unwrap() error { return e.open }
 
+// dial is DialContext of the last client, which ends with the connection; see start.
+func (c *chain) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-c.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return c.last().DialContext(ctx, network, addr)
+}
+
 func (l *sshLink) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	client, _, err := l.client(ctx)
+	c, _, err := l.client(ctx)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := client.DialContext(ctx, network, addr)
+	conn, err := c.dial(ctx, network, addr)
 	var refused *ssh.OpenChannelError
 	switch {
 	case err == nil:

@@ -44,7 +44,10 @@ func connected(ctx context.Context, name string, o Options, dial func(context.Co
 }
 
 // A chain is the connections to a node: through each but the last goes the next.
-type chain struct{ clients []*ssh.Client }
+type chain struct {
+	clients []*ssh.Client
+	ended   chan struct{} // closed when the last one's connection has ended
+}
 
 func (c *chain) last() *ssh.Client { return c.clients[len(c.clients)-1] }
 
@@ -55,7 +58,7 @@ func (c *chain) close() {
 }
 
 func dialRoute(ctx context.Context, route []hop, o Options) (_ *chain, err error) {
-	c := &chain{}
+	c := &chain{ended: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			c.close()

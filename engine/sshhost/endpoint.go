@@ -43,7 +43,7 @@ func DialEndpoint(ctx context.Context, e Endpoint, o Options) (*Host, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &chain{clients: []*ssh.Client{client}}, nil
+		return &chain{clients: []*ssh.Client{client}, ended: make(chan struct{})}, nil
 	})
 }
 
