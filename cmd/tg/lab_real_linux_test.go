@@ -334,6 +334,46 @@ func TestRealFilesKeepWhatTheImageSays(t *testing.T) {
 	}
 }
 
+// TestASnapshotIsOfOneMoment: a container that writes two files one after the other
+// has them in step in every snapshot, and goes on.
+func TestASnapshotIsOfOneMoment(t *testing.T) {
+	needLXC(t)
+	l := newRealLab(t)
+	l.start()
+	l.create(101, "")
+	l.must("pct start 101")
+	root := filepath.Join(l.dir, "root/rpool/data/subvol-101-disk-0")
+	if err := os.WriteFile(filepath.Join(root, "between"), make([]byte, 64<<20), 0o644); err != nil { // what takes time to copy
+		t.Fatal(err)
+	}
+	go func() { // ends with the container
+		_, _, _, _ = l.shell(context.Background(), `pct exec 101 -- sh -c 'i=0; while :; do i=$((i+1)); echo $i >>/first; echo $i >>/srv/second; done'`, "")
+	}()
+	last := func(dir, name string) int {
+		data, _ := os.ReadFile(filepath.Join(dir, name)) // it is not there at first
+		lines := strings.Fields(string(data))
+		if len(lines) == 0 {
+			return 0
+		}
+		n, _ := strconv.Atoi(lines[len(lines)-1]) // it is a number
+		return n
+	}
+	for i := range 3 {
+		before := last(root, "srv/second")
+		if err := waitFor(t.Context(), 20*time.Second, func() bool { return last(root, "srv/second") > before }); err != nil {
+			t.Fatalf("after %d snapshots it does not go on: %v", i, err)
+		}
+		name := fmt.Sprintf("s%d", i)
+		l.must("pct snapshot 101 " + name)
+		at := filepath.Join(l.dir, "zfs", "rpool%2Fdata%2Fsubvol-101-disk-0@"+name)
+		first, second := last(at, "first"), last(at, "srv/second")
+		if first != second && first != second+1 {
+			t.Errorf("snapshot %d has %d in the first file and %d in the second", i, first, second)
+		}
+	}
+	l.must("pct stop 101")
+}
+
 // memory is how many bytes a container may use.
 func (l *realLab) memory(id int) int {
 	l.Helper()

@@ -39,6 +39,8 @@ type driver interface {
 	plugDevice(id int, value string) error
 	// limit makes the limits of the config effective.
 	limit(id int, conf *pve.Config) error
+	// freeze stops the container's processes until thaw is called.
+	freeze(id int) (thaw func())
 	// readFile and writeFile read and write a file of the container; what is
 	// written belongs to ids of the node.
 	readFile(id int, name string) ([]byte, error)
@@ -99,6 +101,8 @@ func (m modelDriver) plugMount(id int, mount guestMount) error {
 func (modelDriver) plugDevice(int, string) error { return nil }
 
 func (modelDriver) limit(int, *pve.Config) error { return nil }
+
+func (modelDriver) freeze(int) (thaw func()) { return func() {} }
 
 func (m modelDriver) readFile(id int, name string) ([]byte, error) {
 	return guestRoot{m.node, m.node.guest(id).Mounts}.readFile(name)

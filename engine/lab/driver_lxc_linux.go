@@ -387,6 +387,20 @@ func (d *lxcDriver) limit(id int, conf *pve.Config) error {
 	return d.runner.SetLimits(run, limits(conf))
 }
 
+// freeze leaves one that ends meanwhile alone.
+func (d *lxcDriver) freeze(id int) (thaw func()) {
+	name := strconv.Itoa(id)
+	if err := d.runner.Freeze(name); err != nil {
+		d.node.log.Error("freeze", "ct", id, "err", err)
+		return func() {}
+	}
+	return func() {
+		if err := d.runner.Thaw(name); err != nil {
+			d.node.log.Error("thaw", "ct", id, "err", err)
+		}
+	}
+}
+
 func (d *lxcDriver) readFile(id int, name string) ([]byte, error) {
 	run, err := d.running(id)
 	if err != nil {

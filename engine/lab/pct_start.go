@@ -273,9 +273,12 @@ func (n *node) holdMounts(id int) {
 			sources = append(sources, m.Source)
 		}
 	}
-	n.setHolds(fmt.Sprintf("CT %d", id), sources...)
+	n.setHolds(guestHolder(id), sources...)
 	n.save()
 }
+
+// guestHolder names a container among those who use file systems.
+func guestHolder(id int) string { return fmt.Sprintf("CT %d", id) }
 
 // makeTarget makes the directory that a mount of a running container needs.
 func (n *node) makeTarget(id int, target string) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -60,6 +61,7 @@ func (n *node) snapshot(name string, props map[string]string) error {
 	if err != nil {
 		return zfsErrorf("cannot create snapshot '%s': %v", name, err)
 	}
+	defer n.freezeUsers(filesystemOf(name))()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	z := &n.state.ZFS
@@ -90,6 +92,38 @@ func (n *node) copyOwners(from, to string) {
 	for _, k := range n.state.Owners.within(from) {
 		n.state.Owners.put(to+strings.TrimPrefix(k, from), n.state.Owners.get(k))
 	}
+}
+
+// freezeUsers keeps the containers that use a file system from changing it, until
+// thaw is called: unlike ZFS, the lab copies it file by file.
+func (n *node) freezeUsers(name string) (thaw func()) {
+	var thaws []func()
+	for _, id := range n.users(name) {
+		thaws = append(thaws, n.driver.freeze(id))
+	}
+	return func() {
+		for _, thaw := range thaws {
+			thaw()
+		}
+	}
+}
+
+// users returns the running containers that have a directory of a file system.
+func (n *node) users(name string) []int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d := n.state.ZFS.Datasets.get(name)
+	if d == nil || !d.Mounted {
+		return nil
+	}
+	on := n.lieOn(d)
+	var ids []int
+	for id := range n.state.Guests.all() {
+		if slices.ContainsFunc(n.state.Holds.get(guestHolder(id)), on) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // filesDir returns where the files of a file system lie now.
@@ -131,6 +165,7 @@ func zfsRollback(p *proc) int {
 
 func (n *node) rollback(name string, force bool) error {
 	defer n.plain.forget()
+	defer n.freezeUsers(filesystemOf(name))()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	z := &n.state.ZFS

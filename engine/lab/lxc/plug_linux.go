@@ -112,6 +112,12 @@ func (r *Runner) setCgroup(run *Run, item, value string) error {
 	return fmt.Errorf("no cgroup for %s", item)
 }
 
+// Freeze stops the processes of a container until Thaw.
+func (r *Runner) Freeze(name string) error { return command("lxc-freeze", "-P", r.dir, "-n", name) }
+
+// Thaw lets the processes of a container go on.
+func (r *Runner) Thaw(name string) error { return command("lxc-unfreeze", "-P", r.dir, "-n", name) }
+
 // PlugMount mounts a directory of the machine in a running container, at a
 // directory that is made if it is not there.
 func (r *Runner) PlugMount(run *Run, m Mount) error {
