@@ -26,9 +26,8 @@ type eventsFlags struct {
 func (s *session) eventsCmd() *cobra.Command {
 	f := eventsFlags{interval: 5 * time.Second}
 	cmd := &cobra.Command{
-		Use:        "events [APP]",
-		SuggestFor: []string{"logs", "log"},
-		Short:      "Show what happened to applications",
+		Use:   "events [APP]",
+		Short: "Show what happened to applications",
 		Long: `Show what happened to applications, the oldest first: runs of tg, and what Proxmox
 did with their containers, whoever asked for it, as the node's list of tasks tells.
 At the end stands what is not as it should be now: a container that does not
