@@ -94,11 +94,11 @@ func (h *Host) writeScript(f engine.File) (string, error) {
 	// A mktemp that is ended by a signal may have made the file.
 	fmt.Fprintf(&b, "t=$(%smktemp %s) || exit\n", ignore, word(temp+"XXXXXX"))
 	b.WriteString("replace() {\n")
-	b.WriteString("cat >\"$t\" || return\n")
-	fmt.Fprintf(&b, "size=$(stat -c %%s \"$t\") || return\n")
+	b.WriteString("cat >\"$t\" || return 1\n")
+	fmt.Fprintf(&b, "size=$(stat -c %%s \"$t\") || return 1\n")
 	fmt.Fprintf(&b, "[ \"$size\" -eq %d ] || { echo \"$size bytes arrived, wanted %d\" >&2; return 1; }\n", len(f.Data), len(f.Data))
 	if f.Perm != 0 && !strings.HasPrefix(f.Name, "/etc/pve/") {
-		fmt.Fprintf(&b, "chmod %o \"$t\" || return\n", f.Perm.Perm())
+		fmt.Fprintf(&b, "chmod %o \"$t\" || return 1\n", f.Perm.Perm())
 	}
 	args := name + " \"$t\" " + word(wanted(f.Was))
 	if f.Lock == "" {
@@ -162,5 +162,5 @@ func flock(name string, wait time.Duration) (string, error) {
 		return "", err
 	}
 	dir := word(path.Dir(name))
-	return fmt.Sprintf("[ -d %s ] || mkdir -p %[1]s || return\nflock -w %g -E %d %s ", dir, wait.Seconds(), exitLocked, quoted), nil
+	return fmt.Sprintf("[ -d %s ] || mkdir -p %[1]s || return 1\nflock -w %g -E %d %s ", dir, wait.Seconds(), exitLocked, quoted), nil
 }
