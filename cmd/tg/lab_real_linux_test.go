@@ -62,9 +62,6 @@ func newRealLab(t *testing.T) *realLab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o711); err != nil { // the ids of containers pass through
-		t.Fatal(err)
-	}
 	l := &realLab{T: t, dir: filepath.Join(dir, "lab"), links: links(t)}
 	t.Cleanup(func() {
 		l.tg("lab", "stop")

@@ -418,6 +418,12 @@ func (p *proc) canonical(name string, canonical bool, o options) (string, error)
 // deviceNumbers returns major and minor number of a device as ls prints them.
 func (n *node) deviceNumbers(at string) string {
 	name := path.Base(at)
+	switch { // below by-path, see drmFiles
+	case strings.HasSuffix(name, "-card"):
+		name = "card0"
+	case strings.HasSuffix(name, "-render"):
+		name = "renderD128"
+	}
 	if numbers, ok := map[string]string{
 		"null": "1,   3", "zero": "1,   5", "fuse": "10, 229", "tun": "10, 200", "kfd": "234,   0",
 	}[name]; ok {

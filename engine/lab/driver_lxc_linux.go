@@ -42,7 +42,7 @@ type lxcDriver struct {
 
 // useLXC has the containers of the node run for real.
 func (n *node) useLXC(r *Real) error {
-	runner, err := lxc.NewRunner(filepath.Join(n.dir, "lxc"), r.Cgroups)
+	runner, err := lxc.NewRunner(n.dir, r.Cgroups)
 	if err != nil {
 		return err
 	}

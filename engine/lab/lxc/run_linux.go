@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,18 +22,34 @@ import (
 
 // A Runner runs containers. The zero value is not ready: see NewRunner.
 type Runner struct {
+	lab     string // the lab's directory
 	dir     string // for the configurations, which LXC finds by name
 	cgroups string
 	v2      bool
 }
 
-// NewRunner returns a runner that keeps what LXC needs below dir and puts the
-// cgroups of containers below cgroups.
-func NewRunner(dir, cgroups string) (*Runner, error) {
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+// reached is where containers take a lab's files from. The ids of containers must
+// be let through on the way to a file, and are not in the home directory of root.
+const reached = "/run/lxc/lab"
+
+// NewRunner returns a runner for the lab in a directory, where it keeps what LXC
+// needs in lxc. It puts the cgroups of containers below cgroups.
+func NewRunner(lab, cgroups string) (*Runner, error) {
+	if err := errors.Join(os.MkdirAll(filepath.Join(lab, "lxc"), 0o711), os.MkdirAll(reached, 0o711)); err != nil {
 		return nil, err
 	}
-	return &Runner{dir: dir, cgroups: cgroups, v2: unified()}, nil
+	if err := unix.Mount(lab, reached, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return nil, fmt.Errorf("mount %s at %s: %w", lab, reached, err)
+	}
+	return &Runner{lab: lab, dir: filepath.Join(reached, "lxc"), cgroups: cgroups, v2: unified()}, nil
+}
+
+// reach is where containers take a file of the machine from.
+func (r *Runner) reach(file string) string {
+	if rest, ok := strings.CutPrefix(file, r.lab+"/"); ok {
+		return filepath.Join(reached, rest)
+	}
+	return file
 }
 
 // A StartError is a start that LXC gave up.
@@ -52,6 +69,10 @@ type Run struct {
 // Start starts a container and returns when its PID 1 runs. A start that LXC
 // gives up is a *StartError; if PID 1 has ended by then, the error is ErrEnded.
 func (r *Runner) Start(ctx context.Context, c Container) (*Run, error) {
+	c.RootFS, c.Mounts = r.reach(c.RootFS), slices.Clone(c.Mounts)
+	for i := range c.Mounts {
+		c.Mounts[i].Source = r.reach(c.Mounts[i].Source)
+	}
 	home := filepath.Join(r.dir, c.Name)
 	if err := os.MkdirAll(home, 0o711); err != nil {
 		return nil, err
