@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -63,9 +64,20 @@ def learn(method, path, body=None):
         c.close()
 
 
+def await_database():
+    """Connects as soon as it can: with DHCP the network comes after the application."""
+    for _ in range(100):
+        try:
+            return database()
+        except psycopg2.OperationalError as e:
+            print(e, file=sys.stderr)
+            time.sleep(0.2)
+    return database()
+
+
 def prepare():
     os.makedirs(os.path.join(DATA, "files"), exist_ok=True)
-    db = database()
+    db = await_database()
     with db, db.cursor() as c:
         c.execute("CREATE TABLE IF NOT EXISTS items (name text PRIMARY KEY, sha256 text NOT NULL, vector text NOT NULL)")
     db.close()
