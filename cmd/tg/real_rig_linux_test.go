@@ -263,14 +263,18 @@ func (r *realRig) init(t *testing.T, id string) int {
 	return 0
 }
 
-// kill ends a container as a crash of its application does.
+// kill ends a container as a crash of its application does, and returns once the
+// node knows.
 func (r *realRig) kill(t *testing.T, app, name string) {
 	t.Helper()
 	id, _ := r.show(t, app).container(t, name)
 	if err := syscall.Kill(r.init(t, id), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	r.await(t, "CT "+id+" to be gone", func() bool { return len(r.processesOf(id)) == 0 })
+	r.await(t, "tg show to say that "+name+" is stopped", func() bool {
+		_, now := r.show(t, app).container(t, name)
+		return now == "stopped"
+	})
 }
 
 // dial connects from within the lab's network.
