@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 60s
 export CGO_ENABLED ?= 0
 
-.PHONY: help setup build cross demo images test exhaust check race bench fuzz mutations docs man clean
+.PHONY: help setup build cross demo images stack test exhaust check race bench fuzz mutations docs man clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: build ## deploy Immich on the lab node: no Proxmox, no root, no network ne
 
 images: ## build the images of testdata/stack, which real containers are tested with, of Debian's packages
 	$(GO) run ./engine/lab/debimage/make-images
+
+stack: ## put these images into a registry on 127.0.0.1:5000, which is started if there is none
+	$(GO) run ./engine/lab/debimage/make-images -serve -push 127.0.0.1:5000
 
 test: ## all tests
 	$(GO) test -parallel 8 -timeout 30m ./...

@@ -45,13 +45,6 @@ func newRealRig(t *testing.T) *realRig {
 	r.client = &http.Client{Transport: &http.Transport{DialContext: r.dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}
 	r.serveImages(t)
 	r.tg(t, "lab", "start", "--real")
-	text := ""
-	for _, host := range []string{"127.0.0.1", "localhost"} {
-		text += fmt.Sprintf("[[registry]]\nlocation = %q\ninsecure = true\n", r.other(host))
-	}
-	if err := os.WriteFile(filepath.Join(r.dir, "root/etc/containers/registries.conf"), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	return r
 }
 

@@ -75,6 +75,7 @@ func TestRealStack(t *testing.T) {
 		{"what the plan said arrives", func(t *testing.T) { arrives(t, r, plan) }},
 		{"who writes owns it, inside and on the node", func(t *testing.T) { owns(t, r) }},
 		{"a second run has nothing to do", func(t *testing.T) { r.settled(t, recipe) }},
+		{"tg open shows it in a browser", func(t *testing.T) { shows(t, r) }},
 		{"applications know nothing of each other", func(t *testing.T) { apart(t, r); kept(t) }},
 		{"data outlives a crash of any container", func(t *testing.T) { crashes(t, r, recipe); kept(t) }},
 		{"a stop is asked for, and heeded", func(t *testing.T) { stops(t, r); kept(t) }},

@@ -104,6 +104,9 @@ func (n *node) seed(o Options) error {
 	n.pve = r.container
 	maps.Copy(files, freshFiles())
 	files["/etc/pve/storage.cfg"] = storages
+	if o.Real != nil {
+		files["/etc/containers/registries.conf"] = plainRegistries
+	}
 	for _, d := range freshDirs() {
 		if err := os.MkdirAll(n.host(d), 0o755); err != nil {
 			return err

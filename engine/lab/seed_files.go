@@ -67,6 +67,10 @@ func freshFiles() map[string]string {
 	}
 }
 
+// plainRegistries is the registries.conf of a fresh node whose containers run for
+// real: what the machine itself serves needs no TLS.
+const plainRegistries = "[[registry]]\nlocation = \"127.0.0.1\"\ninsecure = true\n[[registry]]\nlocation = \"localhost\"\ninsecure = true\n"
+
 // storageName is the storage that Options.Storage means.
 func storageName(option string) string {
 	if option == "" {

@@ -3,6 +3,7 @@
 Of each file it keeps a row in the database, the bytes below /data, a count in
 redis, and what the machine-learning service says of it.
 
+GET  /             shows all of it in a browser
 POST /items/NAME   takes a file
 GET  /items        lists the rows
 GET  /items/NAME   gives the bytes back
@@ -10,6 +11,7 @@ GET  /health       whether all that it needs answers
 """
 
 import argparse
+import html
 import http.client
 import json
 import os
@@ -123,6 +125,59 @@ def rows():
         db.close()
 
 
+def services():
+    """What each service answers, or why it does not."""
+    for name, ask in {
+        "PostgreSQL": lambda: "%d rows" % len(rows()),
+        "redis": lambda: "%d uploads" % int(redis("GET", "uploads") or 0),
+        "machine learning": lambda: "model " + learn("GET", "/ping")["model"][:12],
+    }.items():
+        try:
+            yield name, True, ask()
+        except Exception as e:
+            yield name, False, str(e)
+
+
+def page():
+    def cells(*texts):
+        return "<tr>%s</tr>" % "".join("<td>%s</td>" % html.escape(t) for t in texts)
+
+    states = list(services())
+    items = rows() if states[0][1] else []
+    return PAGE % {
+        "greeting": html.escape(os.environ["GREETING"]),
+        "services": "".join(
+            '<li class="%s"><b>%s</b> %s</li>' % ("well" if ok else "ill", html.escape(name), html.escape(said)) for name, ok, said in states
+        ),
+        "rows": "".join(cells(i["name"], i["sha256"][:16], " ".join("%.3f" % v for v in i["vector"][:4])) for i in items),
+    }
+
+
+PAGE = """<!doctype html>
+<meta charset="utf-8"><title>stack</title><link rel="icon" href="data:,">
+<style>
+body { font: 16px/1.5 sans-serif; max-width: 46rem; margin: 2.5rem auto; padding: 0 1rem; color: #223; background: #f6f7f9 }
+ul { display: flex; gap: 1rem; padding: 0; list-style: none } li { flex: 1; padding: .7rem 1rem; background: #fff; border-left: .4rem solid }
+li b { display: block } .well { border-color: #2a9d5c } .ill { border-color: #c0392b }
+table { width: 100%%; border-collapse: collapse; background: #fff } td, th { padding: .5rem 1rem; text-align: left; border-bottom: 1px solid #e3e6ea }
+td + td { font-family: monospace }
+</style>
+<h1>%(greeting)s</h1>
+<p>An application of four containers: this page, and the three that it asks.</p>
+<ul>%(services)s</ul>
+<h2>Files</h2>
+<table><tr><th>name</th><th>SHA-256</th><th>vector</th></tr>%(rows)s</table>
+<p><label>Add one: <input type="file" id="file"></label></p>
+<script>
+file.onchange = async () => {
+  const name = file.files[0].name.toLowerCase().replace(/[^a-z0-9.-]/g, "-").replace(/^[.-]+/, "") || "file"
+  await fetch("items/" + name, { method: "POST", body: file.files[0] })
+  location.reload()
+}
+</script>
+"""
+
+
 class Handler(BaseHTTPRequestHandler):
     def answer(self, status, data, kind="application/json"):
         self.send_response(status)
@@ -142,7 +197,9 @@ class Handler(BaseHTTPRequestHandler):
         return m and m.group(1)
 
     def do_GET(self):
-        if self.path == "/health":
+        if self.path == "/":
+            self.answer(200, page().encode(), "text/html; charset=utf-8")
+        elif self.path == "/health":
             self.handle_with(200, health)
         elif self.path == "/items":
             self.handle_with(200, rows)
