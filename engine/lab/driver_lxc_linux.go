@@ -36,8 +36,6 @@ type lxcDriver struct {
 
 	mu   sync.Mutex
 	runs map[int]*lxc.Run
-	// clients are the DHCP clients of a run, by interface.
-	clients map[*lxc.Run]map[string]int
 }
 
 // useLXC has the containers of the node run for real.
@@ -51,7 +49,7 @@ func (n *node) useLXC(r *Real) error {
 			return err
 		}
 	}
-	d := &lxcDriver{node: n, runner: runner, runs: map[int]*lxc.Run{}, clients: map[*lxc.Run]map[string]int{}}
+	d := &lxcDriver{node: n, runner: runner, runs: map[int]*lxc.Run{}}
 	n.driver, n.lxc = d, r
 	return d.serveDHCP()
 }
@@ -85,7 +83,7 @@ func (d *lxcDriver) start(c *guestCall, id int, conf *pve.Config, root guestRoot
 	d.lease(c, id, run, conf)
 	d.node.background.Go(func() {
 		<-run.Done
-		d.endClients(run)
+		endClients(run)
 	})
 	return &boot{alive: true, argv: spec.Argv, ended: run.Done}, nil
 }
@@ -336,7 +334,7 @@ func (d *lxcDriver) address(id int, key string, nic pve.Net) error {
 	if err != nil {
 		return err
 	}
-	d.endClients(run, nic.Name)
+	endClients(run, nic.Name)
 	if err := d.runner.Address(run, linkTo(id, key, nic, true)); err != nil {
 		return err
 	}
@@ -534,47 +532,38 @@ func (d *lxcDriver) dhclient(id int, run *lxc.Run, name string) (said string, er
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, "nsenter", "-t", strconv.Itoa(run.PID), "-n", "-u", "dhclient", "-1",
 		"-pf", filepath.Join(dir, "dhclient-"+name+".pid"), "-lf", filepath.Join(dir, "dhclient-"+name+".leases"),
-		"-e", fmt.Sprintf("ROOTFS=/proc/%d/root", run.PID), "-sf", "/usr/share/lxc/hooks/dhclient-script", name)
+		"-e", clientMark(run), "-sf", "/usr/share/lxc/hooks/dhclient-script", name)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = time.Second // the client stays, with the same streams
 	err = cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
 	}
-	d.noteClient(run, name, filepath.Join(dir, "dhclient-"+name+".pid"))
+	select {
+	case <-run.Done: // meanwhile; the client may have come after its clients were ended
+		endClients(run)
+	default:
+	}
 	return out.String(), err
 }
 
-// noteClient notes the DHCP client that stays for an interface.
-func (d *lxcDriver) noteClient(run *lxc.Run, name, file string) {
-	text, _ := os.ReadFile(file) // none stays if it got no address
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.clients[run] == nil {
-		d.clients[run] = map[string]int{}
-	}
-	d.clients[run][name] = pid
-}
+// clientMark is an argument of the DHCP clients of a run, and of no others.
+func clientMark(run *lxc.Run) string { return fmt.Sprintf("ROOTFS=/proc/%d/root", run.PID) }
 
-// endClients ends the DHCP clients of a run, of some interfaces or of all.
-func (d *lxcDriver) endClients(run *lxc.Run, names ...string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for name, pid := range d.clients[run] {
-		if len(names) > 0 && !slices.Contains(names, name) {
+// endClients ends the DHCP clients of a run, of some interfaces or of all. It looks
+// for them: when a client has its address and goes to the background, its file with
+// its number is not written yet.
+func endClients(run *lxc.Run, names ...string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline") // it is a pattern
+	for _, file := range files {
+		line, _ := os.ReadFile(file) // it may have ended
+		argv := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+		if !slices.Contains(argv, clientMark(run)) || len(names) > 0 && !slices.Contains(names, argv[len(argv)-1]) {
 			continue
 		}
-		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(name) == "dhclient\n" { // it may have ended
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // as a node does, so that no lease is given back
 		}
-		delete(d.clients[run], name)
-	}
-	if len(d.clients[run]) == 0 {
-		delete(d.clients, run)
 	}
 }
 

@@ -68,7 +68,9 @@ func (s *sshd) text(self, allowed, inner string) string {
 		"PermitRootLogin prohibit-password", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "UsePAM no",
 		"StrictModes no", // the lab's directory may lie in one that others can write, such as /tmp
 		"PidFile none", "PrintMotd no", "PrintLastLog no", "AllowUsers root",
-		fmt.Sprintf("SetEnv %s %s", quoted("TG_LAB_DIR="+s.node.dir), quoted(InnerAddr+"="+inner)),
+		// With SHLVL, bash takes itself for an inner shell, and leaves the machine's .bashrc alone.
+		fmt.Sprintf("SetEnv %s %s SHLVL=1", quoted("TG_LAB_DIR="+s.node.dir), quoted(InnerAddr+"="+inner)),
+		"PermitUserRC no",
 		"Include " + quoted(s.node.host("/etc/ssh/sshd_config.d")+"/*.conf"),
 		"ForceCommand " + quoted(self) + " lab shell",
 	}
