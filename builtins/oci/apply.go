@@ -222,8 +222,10 @@ func (p pull) copyFrom(ctx context.Context, w engine.Work, at Reference, img *im
 	}
 	w.Report("verify "+p.ref.String(), total, total)
 	if err := img.verify(ctx, w.Host, partial); err != nil {
+		if !errors.Is(err, engine.ErrTransient) { // else nobody has looked
+			err = engine.WithHint(fmt.Errorf("what was pulled is not the image: %w", err), pulledOther)
+		}
 		// What is not the image must not lie about; that it does not is no reason to hide why.
-		err = engine.WithHint(fmt.Errorf("what was pulled is not the image: %w", err), pulledOther)
 		return errors.Join(err, act.Do(ctx, w.Host, "rm", "-f", partial))
 	}
 	return nil
