@@ -27,11 +27,13 @@ import (
 )
 
 // A realRig is a lab whose containers run for real, and a registry with the
-// images of testdata/stack.
+// images of testdata/stack. Who comes to the lab comes through OpenSSH.
 type realRig struct {
 	*realLab
-	home     string // where tg is started
-	registry string // 127.0.0.1:PORT
+	home     string   // where tg is started
+	host     string   // for TG_HOST
+	environ  []string // more of the environment of tg
+	registry string   // 127.0.0.1:PORT
 	images   map[string]string
 	client   *http.Client // in the lab's network
 }
@@ -41,17 +43,17 @@ func newRealRig(t *testing.T) *realRig {
 	needLXC(t)
 	needImages(t)
 	l := newRealLab(t)
-	r := &realRig{realLab: l, home: filepath.Dir(l.dir)}
+	r := &realRig{realLab: l, home: filepath.Dir(l.dir), host: "lab"}
 	r.client = &http.Client{Transport: &http.Transport{DialContext: r.dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}
 	r.serveImages(t)
-	r.tg(t, "lab", "start", "--real")
+	r.tg(t, "lab", "start", "--sshd")
 	return r
 }
 
-// needImages is needLXC for what images are made and served with.
+// needImages is needLXC for what images are made and served with, and for OpenSSH.
 func needImages(t *testing.T) {
 	t.Helper()
-	for _, p := range append([]string{"docker-registry"}, debimage.Programs...) {
+	for _, p := range append([]string{"docker-registry", "/usr/sbin/sshd"}, debimage.Programs...) {
 		if _, err := exec.LookPath(p); err != nil {
 			if os.Getenv("CI") != "" {
 				t.Fatalf("%s is not installed; to mend it: make setup", p)
@@ -126,11 +128,11 @@ func (r *realRig) other(host string) string {
 }
 
 func (r *realRig) env() []string {
-	env := []string{"TG_LAB_DIR=" + r.dir, "TG_HOST=lab", "HOME=" + r.home, "NO_COLOR=1"}
+	env := []string{"TG_LAB_DIR=" + r.dir, "TG_HOST=" + r.host, "HOME=" + r.home, "NO_COLOR=1"}
 	for _, name := range []string{"PATH", "TMPDIR"} {
 		env = append(env, name+"="+os.Getenv(name))
 	}
-	return env
+	return append(env, r.environ...)
 }
 
 // try runs tg and returns what it printed, and its exit status.
