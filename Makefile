@@ -4,10 +4,10 @@ GO ?= go
 FUZZTIME ?= 60s
 export CGO_ENABLED ?= 0
 
-.PHONY: help setup build cross demo images stack test exhaust check race bench fuzz mutations docs man clean
+.PHONY: help setup build cross demo images stack test exhaust check race bench bench-peers fuzz mutations docs man clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## check for Go and fetch the modules; on Debian also what the tests use if it is there
 	@$(GO) version >/dev/null 2>&1 || { echo "tengil needs Go 1.26 or later: https://go.dev/doc/install" >&2; exit 1; }
@@ -50,7 +50,12 @@ check: ## what a change must pass: format, vet, staticcheck, race detector, tidy
 
 bench: ## the claims about speed, each against a named alternative; see docs/performance.md
 	@.ci/packages bench
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 10m ./cmd/tg
+	$(GO) test -run '^$$' -bench . -skip '^BenchmarkPeers$$' -benchtime 1x -timeout 10m ./cmd/tg
+
+bench-peers: ## tg, a shell script, Ansible and Docker Compose deploy the same application; see docs/benchmarks.md
+	@.ci/packages
+	@.ci/packages bench
+	$(GO) test -run '^$$' -bench '^BenchmarkPeers$$' -benchtime 1x -timeout 30m ./cmd/tg
 
 fuzz: ## every fuzz target for FUZZTIME
 	@$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \

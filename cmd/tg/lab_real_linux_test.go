@@ -23,7 +23,7 @@ import (
 
 // needLXC skips the test where containers cannot run for real. Where CI is set
 // that is a failure: make setup has installed what is needed.
-func needLXC(t *testing.T) {
+func needLXC(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("runs containers for real; not in short runs")
@@ -48,21 +48,21 @@ func needLXC(t *testing.T) {
 // A realLab is a directory in which a lab with real containers is started and
 // ended.
 type realLab struct {
-	*testing.T
+	testing.TB
 	dir   string
 	links []string // of the machine, before
 }
 
 // newRealLab returns a lab that does not run yet, and of which nothing may be left
 // when the test ends.
-func newRealLab(t *testing.T) *realLab {
+func newRealLab(t testing.TB) *realLab {
 	t.Helper()
 	// Not where other tests have their files: device nodes do not work in /dev/shm.
 	dir, err := os.MkdirTemp("/var/tmp", "tg-real-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &realLab{T: t, dir: filepath.Join(dir, "lab"), links: links(t)}
+	l := &realLab{TB: t, dir: filepath.Join(dir, "lab"), links: links(t)}
 	t.Cleanup(func() {
 		l.tg("lab", "stop")
 		l.nothingIsLeft()
@@ -172,7 +172,7 @@ func (l *realLab) nothingIsLeft() {
 	if err != nil || strings.Contains(string(mounts), l.dir) {
 		l.Errorf("mounts are left: %v\n%s", err, mounts)
 	}
-	for _, link := range links(l.T) {
+	for _, link := range links(l.TB) {
 		if !slices.Contains(l.links, link) && (strings.HasPrefix(link, "veth") || link == lxc.Bridge) {
 			l.Errorf("interface %s is left", link)
 		}
@@ -180,7 +180,7 @@ func (l *realLab) nothingIsLeft() {
 }
 
 // links are the network interfaces of the machine.
-func links(t *testing.T) []string {
+func links(t testing.TB) []string {
 	t.Helper()
 	list, err := os.ReadDir("/sys/class/net")
 	if err != nil {

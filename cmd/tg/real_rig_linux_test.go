@@ -20,6 +20,9 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"golang.org/x/sys/unix"
 
 	"github.com/tengil/tengil/engine/lab"
@@ -38,7 +41,7 @@ type realRig struct {
 	client   *http.Client // in the lab's network
 }
 
-func newRealRig(t *testing.T) *realRig {
+func newRealRig(t testing.TB) *realRig {
 	t.Helper()
 	needLXC(t)
 	needImages(t)
@@ -51,7 +54,7 @@ func newRealRig(t *testing.T) *realRig {
 }
 
 // needImages is needLXC for what images are made and served with, and for OpenSSH.
-func needImages(t *testing.T) {
+func needImages(t testing.TB) {
 	t.Helper()
 	for _, p := range append([]string{"docker-registry", "/usr/sbin/sshd"}, debimage.Programs...) {
 		if _, err := exec.LookPath(p); err != nil {
@@ -64,7 +67,7 @@ func needImages(t *testing.T) {
 }
 
 // serveImages builds the images and serves them from a registry.
-func (r *realRig) serveImages(t *testing.T) {
+func (r *realRig) serveImages(t testing.TB) {
 	t.Helper()
 	cache, err := debimage.Cache()
 	if err == nil {
@@ -114,11 +117,40 @@ func (r *realRig) serveImages(t *testing.T) {
 	}
 }
 
-func (r *realRig) push(t *testing.T, layout, name string) {
+func (r *realRig) push(t testing.TB, layout, name string) {
 	t.Helper()
 	if err := debimage.Push(t.Context(), layout, r.registry+"/stack/"+name); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// changedLayout writes the image of an OCI layout, changed, as another layout.
+func changedLayout(t testing.TB, from string, change func(v1.Image) (v1.Image, error)) string {
+	t.Helper()
+	index, err := layout.ImageIndexFromPath(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := index.Image(m.Manifests[0].Digest)
+	if err == nil {
+		image, err = change(image)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	to, err := layout.Write(dir, empty.Index)
+	if err == nil {
+		err = to.AppendImage(image)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // other is the registry by another name of this machine.
@@ -136,7 +168,7 @@ func (r *realRig) env() []string {
 }
 
 // try runs tg and returns what it printed, and its exit status.
-func (r *realRig) try(t *testing.T, args ...string) (stdout, stderr string, status int) {
+func (r *realRig) try(t testing.TB, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -153,7 +185,7 @@ func (r *realRig) try(t *testing.T, args ...string) (stdout, stderr string, stat
 }
 
 // tg runs tg, which must succeed, and returns what it printed.
-func (r *realRig) tg(t *testing.T, args ...string) string {
+func (r *realRig) tg(t testing.TB, args ...string) string {
 	t.Helper()
 	out, errs, status := r.try(t, args...)
 	if status != 0 {
@@ -163,19 +195,19 @@ func (r *realRig) tg(t *testing.T, args ...string) string {
 }
 
 // run runs a recipe with the images of the rig.
-func (r *realRig) run(t *testing.T, recipe string, options ...string) {
+func (r *realRig) run(t testing.TB, recipe string, options ...string) {
 	t.Helper()
 	r.tg(t, append([]string{"run", recipe, "--yes", "registry=" + r.registry}, options...)...)
 }
 
 // in runs a command in a container and returns what it printed.
-func (r *realRig) in(t *testing.T, container string, argv ...string) string {
+func (r *realRig) in(t testing.TB, container string, argv ...string) string {
 	t.Helper()
 	return r.tg(t, append([]string{"exec", container, "--"}, argv...)...)
 }
 
 // recipe writes the stack as a recipe of that name, whose data lies apart.
-func (r *realRig) recipe(t *testing.T, app string) string {
+func (r *realRig) recipe(t testing.TB, app string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../testdata/stack/stack.star")
 	if err != nil {
@@ -201,7 +233,7 @@ type realApp struct {
 	} `json:"things"`
 }
 
-func (r *realRig) show(t *testing.T, app string) (a realApp) {
+func (r *realRig) show(t testing.TB, app string) (a realApp) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(r.tg(t, "show", app, "-o", "json")), &a); err != nil {
 		t.Fatal(err)
@@ -210,7 +242,7 @@ func (r *realRig) show(t *testing.T, app string) (a realApp) {
 }
 
 // container returns the id of a container and what tg says of it.
-func (a realApp) container(t *testing.T, name string) (id, now string) {
+func (a realApp) container(t testing.TB, name string) (id, now string) {
 	t.Helper()
 	for _, th := range a.Things {
 		if th.Step == "pct_create/"+name {
@@ -222,7 +254,7 @@ func (a realApp) container(t *testing.T, name string) (id, now string) {
 }
 
 // await waits for what comes by itself.
-func (r *realRig) await(t *testing.T, what string, is func() bool) {
+func (r *realRig) await(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	if err := waitFor(t.Context(), time.Minute, is); err != nil {
 		t.Fatalf("waiting for %s: %v", what, err)
@@ -242,7 +274,7 @@ func (r *realRig) processesOf(id string) []string {
 }
 
 // init is PID 1 of a container.
-func (r *realRig) init(t *testing.T, id string) int {
+func (r *realRig) init(t testing.TB, id string) int {
 	t.Helper()
 	for _, p := range r.processesOf(id) {
 		status, err := os.ReadFile("/proc/" + p + "/status")
@@ -260,7 +292,7 @@ func (r *realRig) init(t *testing.T, id string) int {
 
 // kill ends a container as a crash of its application does, and returns once the
 // node knows.
-func (r *realRig) kill(t *testing.T, app, name string) {
+func (r *realRig) kill(t testing.TB, app, name string) {
 	t.Helper()
 	id, _ := r.show(t, app).container(t, name)
 	if err := syscall.Kill(r.init(t, id), syscall.SIGKILL); err != nil {
@@ -292,31 +324,37 @@ func (r *realRig) dial(ctx context.Context, network, addr string) (net.Conn, err
 	if len(pids) != 1 {
 		return nil, fmt.Errorf("process %d has children %q, wanted the one that it encloses", at.PID, pids)
 	}
-	type dialed struct {
-		net.Conn
+	return inNetwork("/proc/"+pids[0]+"/ns/net", func() (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, addr)
+	})
+}
+
+// inNetwork calls f in the network namespace of a file.
+func inNetwork[T any](file string, f func() (T, error)) (T, error) {
+	type result struct {
+		v T
 		error
 	}
-	got := make(chan dialed)
+	got := make(chan result)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with this function
-		ns, err := os.Open("/proc/" + pids[0] + "/ns/net")
+		var r result
+		ns, err := os.Open(file)
 		if err == nil {
 			err = errors.Join(unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET), ns.Close())
 		}
-		if err != nil {
-			got <- dialed{nil, err}
-			return
+		if r.error = err; err == nil {
+			r.v, r.error = f()
 		}
-		var d net.Dialer
-		c, err := d.DialContext(ctx, network, addr)
-		got <- dialed{c, err}
+		got <- r
 	}()
-	d := <-got
-	return d.Conn, d.error
+	r := <-got
+	return r.v, r.error
 }
 
 // ask sends a request to an application at the address that tg printed.
-func (r *realRig) ask(t *testing.T, app, method, path, body string, want int) []byte {
+func (r *realRig) ask(t testing.TB, app, method, path, body string, want int) []byte {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, r.show(t, app).Outputs["url"]+path, strings.NewReader(body))
 	if err != nil {
@@ -338,7 +376,7 @@ func (r *realRig) ask(t *testing.T, app, method, path, body string, want int) []
 }
 
 // answered is ask for JSON.
-func answered[T any](t *testing.T, r *realRig, app, method, path, body string, want int) (v T) {
+func answered[T any](t testing.TB, r *realRig, app, method, path, body string, want int) (v T) {
 	t.Helper()
 	data := r.ask(t, app, method, path, body, want)
 	if err := json.Unmarshal(data, &v); err != nil {
@@ -348,7 +386,7 @@ func answered[T any](t *testing.T, r *realRig, app, method, path, body string, w
 }
 
 // ownerOnNode is whose a file of the node is.
-func ownerOnNode(t *testing.T, r *realRig, name string) int {
+func ownerOnNode(t testing.TB, r *realRig, name string) int {
 	t.Helper()
 	fi, err := os.Lstat(filepath.Join(r.dir, "root", name))
 	if err != nil {

@@ -11,8 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"github.com/tengil/tengil/engine/lab/lxc"
@@ -365,36 +364,15 @@ func changes(t *testing.T, r *realRig, recipe string, kept func(*testing.T)) {
 // nextRelease makes an image that differs in its environment.
 func nextRelease(t *testing.T, from string) string {
 	t.Helper()
-	index, err := layout.ImageIndexFromPath(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := index.IndexManifest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	image, err := index.Image(m.Manifests[0].Digest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := image.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf := file.Config
-	conf.Env = append(slices.Clone(conf.Env), "RELEASE=2")
-	if image, err = mutate.Config(image, conf); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	to, err := layout.Write(dir, empty.Index)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := to.AppendImage(image); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return changedLayout(t, from, func(image v1.Image) (v1.Image, error) {
+		file, err := image.ConfigFile()
+		if err != nil {
+			return nil, err
+		}
+		conf := file.Config
+		conf.Env = append(slices.Clone(conf.Env), "RELEASE=2")
+		return mutate.Config(image, conf)
+	})
 }
 
 // apart runs the stack a second time under another name.
