@@ -47,17 +47,19 @@ func Main(m interface{ Run() int }) int {
 	return code
 }
 
-// leftovers returns the files in dir and the goroutines that do not end soon.
+// leftovers returns the files in dir and the goroutines that do not go soon: a
+// program that was cut off from who began it clears up by itself.
 func leftovers(dir string) []string {
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	var files, running []string
+	var err error
+	soon(func() bool {
+		files, err = filepath.Glob(filepath.Join(dir, "*"))
+		running = goroutines()
+		return err == nil && len(files)+len(running) == 0
+	})
 	if err != nil {
 		return []string{err.Error()}
 	}
-	var running []string
-	soon(func() bool {
-		running = goroutines()
-		return len(running) == 0
-	})
 	return slices.Concat(files, running)
 }
 
