@@ -450,7 +450,7 @@ func (m *peerMeter) compose(b *testing.B) (peer, string) {
 		b.Fatal(err)
 	}
 	run := func(b *testing.B, release, greeting string, args ...string) {
-		env := []string{"DOCKER_HOST=" + socket, "REGISTRY=" + m.registry, "RELEASE=" + release, "GREETING=" + greeting, "PYTHONPATH=" + os.Getenv("PYTHONPATH")}
+		env := []string{"DOCKER_HOST=" + socket, "REGISTRY=" + m.registry, "RELEASE=" + release, "GREETING=" + greeting}
 		m.runs(b, "", env, append([]string{"docker-compose", "-p", "stack", "-f", file}, args...)...)
 	}
 	return peer{
