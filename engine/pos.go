@@ -115,6 +115,10 @@ func (h *hinted) Unwrap() error { return h.error }
 // registry that answers 429 or 5xx, a dropped connection. Match with errors.Is.
 var ErrTransient = errors.New("transient")
 
+// ErrForwarding is wrapped by Host.Dial where the node's SSH server lets nobody
+// connect through it, which does not change by itself. Match with errors.Is.
+var ErrForwarding = errors.New("forwarding is not allowed")
+
 // Transient wraps err so that errors.Is(err, ErrTransient) holds; the text stays.
 func Transient(err error) error { return &transient{err} }
 

@@ -2,6 +2,7 @@ package pct
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -122,6 +123,9 @@ func (c ready) await(ctx context.Context, w engine.Work, t probe.Target) error {
 			return struct{}{}, err
 		}
 		last = err
+		if errors.Is(err, engine.ErrForwarding) {
+			return struct{}{}, backoff.Permanent(err)
+		}
 		w.Report("waiting: "+firstLine(err.Error()), 0, 0)
 		if running, lookErr := isRunning(ctx, w.Host, t.VMID); lookErr == nil && !running {
 			stopped = c.stoppedByItself(t.VMID, c.probeText())
@@ -134,6 +138,8 @@ func (c ready) await(ctx context.Context, w engine.Work, t probe.Target) error {
 		return err
 	case stopped != nil:
 		return stopped
+	case errors.Is(last, engine.ErrForwarding):
+		return last
 	}
 	if last == nil {
 		last = err

@@ -18,7 +18,6 @@ import (
 	"github.com/tengil/tengil/cmd/tg/ui"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
-	"github.com/tengil/tengil/engine/sshhost"
 )
 
 // examineNode asks a node, then about what it said it has, and judges the answers.
@@ -315,7 +314,7 @@ func forwarding(ctx context.Context, host *node) check {
 	if err == nil {
 		err = conn.Close()
 	}
-	if errors.Is(err, sshhost.ErrForwarding) {
+	if errors.Is(err, engine.ErrForwarding) {
 		return problem("forwarding", "on the node, in /etc/ssh/sshd_config:\n    AllowTcpForwarding local\nthen:\n    systemctl reload ssh",
 			"sshd forwards no connections, so that tg cannot ask whether an application is ready")
 	}

@@ -266,10 +266,6 @@ func startSession(client *ssh.Client, script string, t *engine.Terminal) (*proce
 	}, nil
 }
 
-// ErrForwarding is wrapped by Dial where the SSH server lets nobody connect
-// through it.
-var ErrForwarding = errors.New("forwarding is not allowed")
-
 // unreachable is why the SSH server could not connect, in its own words, without
 // those of the protocol around them.
 type unreachable struct{ open *ssh.OpenChannelError }
@@ -308,7 +304,7 @@ func (l *sshLink) dial(ctx context.Context, network, addr string) (net.Conn, err
 	case err == nil:
 		return conn, nil
 	case errors.As(err, &refused) && refused.Reason == ssh.Prohibited:
-		return nil, engine.WithHint(fmt.Errorf("connect from %s to %s: %w: %w", l.name, addr, ErrForwarding, err),
+		return nil, engine.WithHint(fmt.Errorf("connect from %s to %s: %w: %w", l.name, addr, engine.ErrForwarding, err),
 			"sshd on the node must allow forwarding (AllowTcpForwarding yes or local)")
 	case errors.As(err, &refused):
 		return nil, fmt.Errorf("connect from %s to %s: %w", l.name, addr, &unreachable{refused})
