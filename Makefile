@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 60s
 export CGO_ENABLED ?= 0
 
-.PHONY: help setup build cross demo images stack test exhaust check race bench bench-peers fuzz mutations docs man clean
+.PHONY: real help setup build cross demo images stack test exhaust check race bench bench-peers fuzz mutations docs man clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ test: ## all tests
 
 exhaust: ## faults at every command of every case, on every release; takes a while
 	EXHAUSTIVE=1 $(GO) test -parallel 8 -timeout 120m ./builtins ./recipes ./cmd/tg
+
+real: ## what runs in containers for real, thoroughly: cut over OpenSSH, reached in many ways, seen in a browser
+	@.ci/packages real
+	REAL=1 $(GO) test -v -parallel 8 -timeout 60m -run 'TestReal|TestARealLab' ./cmd/tg
 
 race: ## all tests with the race detector (needs a C compiler), of many like cases a few
 	CGO_ENABLED=1 $(GO) test -race -short -parallel 8 -timeout 30m ./...

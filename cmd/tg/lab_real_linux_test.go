@@ -45,6 +45,15 @@ func needLXC(t testing.TB) {
 	}
 }
 
+// needReal skips what takes minutes of its own, unless make real runs the tests.
+func needReal(t testing.TB) {
+	t.Helper()
+	needLXC(t)
+	if os.Getenv("REAL") != "1" && os.Getenv("EXHAUSTIVE") != "1" {
+		t.Skip("make real")
+	}
+}
+
 // A realLab is a directory in which a lab with real containers is started and
 // ended.
 type realLab struct {

@@ -55,6 +55,7 @@ var realCuts = []struct {
 // moments that are spread over them evenly, in each way. The next run converges,
 // and what was written is there.
 func TestRealCuts(t *testing.T) {
+	needReal(t)
 	t.Parallel()
 	var mu sync.Mutex
 	hits := map[string]int{}

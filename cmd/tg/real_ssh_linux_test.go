@@ -18,6 +18,7 @@ import (
 // TestRealSSH reaches a node through OpenSSH in the ways that people's machines and
 // nodes are set up, as HOME/.ssh says.
 func TestRealSSH(t *testing.T) {
+	needReal(t)
 	t.Parallel()
 	r := newRealRig(t)
 	at, running := lab.Find(r.dir)

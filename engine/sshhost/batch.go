@@ -186,7 +186,7 @@ func (q *questions) script() string {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("rm -rf \"$d\"\nexit 0\n")
+	b.WriteString(ignore + "rm -rf \"$d\"\nexit 0\n")
 	return b.String()
 }
 
