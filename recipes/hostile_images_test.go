@@ -2,14 +2,20 @@ package recipes_test
 
 import (
 	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/tengil/tengil/engine/lab"
+	"github.com/tengil/tengil/engine/lab/labtest"
 )
 
 // hostileRef is where a case puts its image, and hostileApp a recipe that uses it.
@@ -17,7 +23,7 @@ const (
 	hostileRef = "ghcr.io/hostile/image:v1"
 	hostileApp = `recipe("x")
 img = oci_pull("ghcr.io/hostile/image:v1")
-pct_create("c", image = img, ready = exec_ready(["/bin/sh", "-c", "true"]))
+pct_create("c", image = img, disk = "1G", ready = exec_ready(["/bin/sh", "-c", "true"]))
 `
 )
 
@@ -132,12 +138,34 @@ func hostileLayers() []imageCase {
 		{name: "a manifest without a config", spec: manifestOf(func(m map[string]any) { delete(m, "config") }), want: "image manifest names neither a config nor other manifests"},
 		{name: "a manifest that lists more layers than the config", spec: manifestOf(func(m map[string]any) { m["layers"] = append(m["layers"].([]any), layerOf(m)) }), want: "image has 2 layers, but its config tells the digests of 1"},
 		{name: "a manifest of 5 MB", spec: manifestOf(func(m map[string]any) { m["annotations"] = map[string]string{"x": strings.Repeat("x", 5<<20)} }), want: "registry answered with"},
+		{name: "a layer of 1 MB that unpacks to more than the disk holds", spec: layers(bomb), late: true, want: "failed to unpack"},
 		{name: "ids above 65535", spec: layer(lab.LayerEntry{Header: tar.Header{Name: "big", Typeflag: tar.TypeReg, Uid: 70000}, Content: "x"}), late: true, want: "failed to unpack"},
 		{name: "an entry below a link that leads out", spec: layer(entry("out", tar.TypeSymlink, "../../../.."), textFile("out/pwned", "x")), late: true, want: "Error while extracting OCI image"},
 		{name: "an entry below an absolute link", spec: layer(entry("abs", tar.TypeSymlink, "/root"), textFile("abs/pwned", "x")), late: true, want: "Error while extracting OCI image"},
 		{name: "a hard link to a file of the node", spec: layer(entry("shadow", tar.TypeLink, "../../../../../etc/shadow")), late: true, want: "Error while extracting OCI image"},
 		{name: "a file where a directory was", spec: layer(textFile("bin/sh/x", "x")), late: true, want: "failed to unpack"},
 	}
+}
+
+// bomb makes a layer one that unpacks to a thousand times its size.
+func bomb(l *lab.RawLayer) {
+	const size = 1<<30 + 1
+	var packed bytes.Buffer
+	zip, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
+	if err != nil {
+		panic(err) // the level is one
+	}
+	sum := sha256.New()
+	w := tar.NewWriter(io.MultiWriter(zip, sum))
+	zeros := make([]byte, 1<<20)
+	err = w.WriteHeader(&tar.Header{Name: "zeros", Typeflag: tar.TypeReg, Mode: 0o644, Size: size})
+	for left := int64(size); err == nil && left > 0; left -= int64(len(zeros)) {
+		_, err = w.Write(zeros[:min(left, int64(len(zeros)))])
+	}
+	if err = errors.Join(err, w.Close(), zip.Close()); err != nil {
+		panic(err) // it is all in memory
+	}
+	l.Blob, l.DiffID = packed.Bytes(), fmt.Sprintf("sha256:%x", sum.Sum(nil))
 }
 
 // manifestOf changes the manifest of the image after it was made.
@@ -164,6 +192,9 @@ func hostileImages(t *testing.T, cases []imageCase) int {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			if labtest.Raced && strings.Contains(c.name, "more than the disk") {
+				t.Skip("a gigabyte takes too long with the race detector")
+			}
 			r := newRig(t, "9.2")
 			spec := sound()
 			c.spec(&spec)
