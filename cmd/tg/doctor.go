@@ -121,6 +121,11 @@ func (s *session) doctor(ctx context.Context, f doctorFlags) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	return s.tell(r)
+}
+
+// tell prints a report; with a problem in it the status is that of a failure.
+func (s *session) tell(r report) error {
 	if s.json() {
 		if err := s.term.JSON(r); err != nil {
 			return err

@@ -21,15 +21,5 @@ what tg lab start runs without --real, needs none of it.`,
 func (s *session) labDoctor() error {
 	r := report{Host: "this machine", Checks: labChecks()}
 	r.OK = !slices.ContainsFunc(r.Checks, func(c check) bool { return !c.OK })
-	if s.json() {
-		if err := s.term.JSON(r); err != nil {
-			return err
-		}
-	} else {
-		s.printChecks(r.Checks)
-	}
-	if !r.OK {
-		return statusError(exitFailed)
-	}
-	return nil
+	return s.tell(r)
 }
