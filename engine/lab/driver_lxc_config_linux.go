@@ -118,12 +118,10 @@ func mountsSHM(conf *pve.Config) bool {
 
 // raw adds a line that a config has for LXC, with the node's paths turned into the
 
-// machine's. Hooks do not run: they would run on the machine.
+// machine's. What would reach the machine, such as a hook, is refused.
 
 func (d *lxcDriver) raw(c *lxc.Container, kv pve.KV) error {
 	switch {
-	case strings.HasPrefix(kv.Key, "lxc.hook."):
-		return fs.ErrPermission
 	case kv.Key == mountEntry:
 		return d.rawMount(c, kv.Value)
 	case kv.Key == "lxc.console.logfile":
@@ -131,10 +129,23 @@ func (d *lxcDriver) raw(c *lxc.Container, kv pve.KV) error {
 		c.Console = at
 		return err
 	case kv.Key == "lxc.init.groups" && kv.Value == "":
-	default:
+	case staysInside(kv.Key):
 		c.Init = append(c.Init, lxc.KV{Key: kv.Key, Value: kv.Value})
+	default:
+		return fs.ErrPermission
 	}
 	return nil
+}
+
+// staysInside reports whether LXC may read a line as it stands: it names no file
+// of the machine, runs nothing on it and gives the container nothing of it.
+func staysInside(key string) bool {
+	switch key {
+	case "lxc.init.uid", "lxc.init.gid", "lxc.init.groups", "lxc.init.cwd", "lxc.signal.halt", "lxc.signal.reboot", "lxc.signal.stop",
+		"lxc.environment", "lxc.cap.drop", "lxc.console.size", "lxc.console.rotate", "lxc.console.buffer.size":
+		return true
+	}
+	return strings.HasPrefix(key, "lxc.prlimit.")
 }
 
 // rawMount adds a line of lxc.mount.entry.
@@ -147,7 +158,9 @@ func (d *lxcDriver) rawMount(c *lxc.Container, line string) error {
 	m := lxc.Mount{Source: unescaped(f[0]), Target: path.Join("/", unescaped(f[1])), Type: f[2], Options: f[3]}
 	// Where a node makes the devices of a container before it mounts anything.
 	if dev, ok := strings.CutPrefix(m.Source, fmt.Sprintf("/var/lib/lxc/%s/passthrough", c.Name)); ok {
-		m.Source = filepath.Join(d.runner.DeviceDir(c.Name), dev)
+		m.Source = filepath.Join(d.runner.DeviceDir(c.Name), path.Join("/", dev))
+	} else if m.Type != "tmpfs" && m.Type != "none" || m.Type == "none" && !path.IsAbs(m.Source) {
+		return fs.ErrPermission // a file system of the machine, or a place below where the lab runs
 	} else if path.IsAbs(m.Source) {
 		at, err := d.node.real(m.Source)
 		if err != nil {
