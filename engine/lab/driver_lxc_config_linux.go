@@ -15,6 +15,7 @@ import (
 	"github.com/tengil/tengil/engine/pve"
 )
 
+// container is what LXC is told of a container (update_lxc_config in LXC.pm).
 func (d *lxcDriver) container(id int, conf *pve.Config, root guestRoot) (lxc.Container, error) {
 	c := lxc.Container{
 		Name: strconv.Itoa(id), Hostname: orElse(conf.Get("hostname"), fmt.Sprintf("CT%d", id)),
@@ -67,7 +68,6 @@ func (d *lxcDriver) container(id int, conf *pve.Config, root guestRoot) (lxc.Con
 }
 
 // lxc is the mount as LXC makes it, of a directory of the machine.
-
 func (m guestMount) lxc(source string) lxc.Mount {
 	options := "rbind,create=dir"
 	if m.RO {
@@ -81,9 +81,7 @@ func (m guestMount) lxc(source string) lxc.Mount {
 }
 
 // idRanges says as which ids of the machine those of the mount show: the entries of
-
 // its map, and otherwise those of the container.
-
 func (m guestMount) idRanges(kind string) []lxc.IDRange {
 	var out []lxc.IDRange
 	cuts := []int{0, lxc.IDs}
@@ -117,9 +115,7 @@ func mountsSHM(conf *pve.Config) bool {
 }
 
 // raw adds a line that a config has for LXC, with the node's paths turned into the
-
 // machine's. What would reach the machine, such as a hook, is refused.
-
 func (d *lxcDriver) raw(c *lxc.Container, kv pve.KV) error {
 	switch {
 	case kv.Key == mountEntry:
@@ -149,7 +145,6 @@ func staysInside(key string) bool {
 }
 
 // rawMount adds a line of lxc.mount.entry.
-
 func (d *lxcDriver) rawMount(c *lxc.Container, line string) error {
 	f := strings.Fields(line)
 	if len(f) < 4 {
@@ -173,7 +168,6 @@ func (d *lxcDriver) rawMount(c *lxc.Container, line string) error {
 }
 
 // device makes a device of option devN one for LXC.
-
 func (d *lxcDriver) device(value string) (lxc.Device, error) {
 	dev, err := pve.ParseDevice(value)
 	if err != nil {
@@ -198,9 +192,7 @@ func (d *lxcDriver) device(value string) (lxc.Device, error) {
 }
 
 // link is an interface. Fixed addresses of one that the node manages are set
-
 // before PID 1 runs.
-
 func link(id, i int, conf *pve.Config) (lxc.Link, error) {
 	key := fmt.Sprintf("net%d", i)
 	nic, err := pve.ParseNet(conf.Get(key))
@@ -211,9 +203,7 @@ func link(id, i int, conf *pve.Config) (lxc.Link, error) {
 }
 
 // linkTo is the interface of a key of a config; set says that something in the
-
 // container gives it the addresses, if the node does not.
-
 func linkTo(id int, key string, nic pve.Net, set bool) lxc.Link {
 	l := lxc.Link{
 		Name: nic.Name, HWAddr: nic.HWAddr, Bridge: nic.Bridge, Host: fmt.Sprintf("veth%di%s", id, strings.TrimPrefix(key, "net")),
@@ -236,9 +226,7 @@ func linkTo(id int, key string, nic pve.Net, set bool) lxc.Link {
 }
 
 // managedNetwork reports whether the container's own system sets up its network
-
 // from the files that PVE writes.
-
 func managedNetwork(conf *pve.Config) bool {
 	return conf.Get("ostype") != "unmanaged" && conf.Get("entrypoint") == ""
 }
@@ -256,7 +244,6 @@ func limits(conf *pve.Config) lxc.Limits {
 }
 
 // errEnded says that a container has ended meanwhile.
-
 var errEnded = errors.New("the container has ended")
 
 // running returns the run of a container, to change it.

@@ -16,9 +16,7 @@ import (
 )
 
 // An lxcDriver runs containers with LXC. The words of an error are those of the
-
 // machine's LXC, as PVE hands on those of the node's.
-
 type lxcDriver struct {
 	node   *node
 	runner *lxc.Runner
@@ -29,10 +27,9 @@ type lxcDriver struct {
 }
 
 // useLXC has the containers of the node run for real.
-
 func (n *node) useLXC(r *Real) error {
-	runner, err := lxc.NewRunner(n.dir, r.Cgroups)
-	if err != nil {
+	runner := lxc.NewRunner(n.dir, r.Cgroups)
+	if err := runner.Mount(); err != nil {
 		return err
 	}
 	for _, dir := range []string{n.dir, n.dir + "/root"} { // ids of containers pass through
@@ -52,7 +49,6 @@ func (d *lxcDriver) run(id int) *lxc.Run {
 }
 
 // start starts the container with LXC.
-
 func (d *lxcDriver) start(c *guestCall, id int, conf *pve.Config, root guestRoot) (*boot, error) {
 	spec, err := d.container(id, conf, root)
 	if err != nil {
@@ -80,8 +76,7 @@ func (d *lxcDriver) start(c *guestCall, id int, conf *pve.Config, root guestRoot
 	return &boot{alive: true, argv: spec.Argv, ended: run.Done}, nil
 }
 
-// container is what LXC is told of a container (update_lxc_config in LXC.pm).
-
+// running returns the run of a container, to change it.
 func (d *lxcDriver) running(id int) (*lxc.Run, error) {
 	if run := d.run(id); run != nil {
 		return run, nil
@@ -117,9 +112,7 @@ func (d *lxcDriver) address(id int, key string, nic pve.Net) error {
 }
 
 // leaseHot gets the address of an interface that was plugged, if it is to have one
-
 // by DHCP.
-
 func (d *lxcDriver) leaseHot(id int, run *lxc.Run, nic pve.Net) error {
 	if nic.IP != "dhcp" || nic.LinkDown.True() {
 		return nil
@@ -163,7 +156,6 @@ func (d *lxcDriver) limit(id int, conf *pve.Config) error {
 }
 
 // freeze leaves one that ends meanwhile alone.
-
 func (d *lxcDriver) freeze(id int) (thaw func()) {
 	name := strconv.Itoa(id)
 	if err := d.runner.Freeze(name); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/tengil/tengil/engine/pve"
 )
 
+// links looks into the container's network.
 func (d *lxcDriver) links(id int) []guestLink {
 	run := d.run(id)
 	if run == nil {
@@ -64,7 +65,6 @@ func (d *lxcDriver) links(id int) []guestLink {
 }
 
 // serveDHCP serves addresses on the bridge, as the network of a real node has it.
-
 func (d *lxcDriver) serveDHCP() error {
 	program, err := exec.LookPath("dnsmasq")
 	if err != nil {
@@ -81,9 +81,7 @@ func (d *lxcDriver) serveDHCP() error {
 }
 
 // lease gets the addresses of the interfaces that the node manages with DHCP, one
-
 // after the other, when PID 1 runs already (manage_dhclient in LXC.pm).
-
 func (d *lxcDriver) lease(c *guestCall, id int, run *lxc.Run, conf *pve.Config) {
 	for _, i := range conf.Indexed("net") {
 		nic, err := pve.ParseNet(conf.Get(fmt.Sprintf("net%d", i)))
@@ -97,7 +95,6 @@ func (d *lxcDriver) lease(c *guestCall, id int, run *lxc.Run, conf *pve.Config) 
 }
 
 // dhclient runs the node's DHCP client in the container's network.
-
 func (d *lxcDriver) dhclient(id int, run *lxc.Run, name string) (said string, err error) {
 	dir := filepath.Join(d.node.dir, "lxc", strconv.Itoa(id))
 	ctx, cancel := context.WithTimeout(context.Background(), dhcpWait)
@@ -121,15 +118,11 @@ func (d *lxcDriver) dhclient(id int, run *lxc.Run, name string) (said string, er
 }
 
 // clientMark is an argument of the DHCP clients of a run, and of no others.
-
 func clientMark(run *lxc.Run) string { return fmt.Sprintf("ROOTFS=/proc/%d/root", run.PID) }
 
 // endClients ends the DHCP clients of a run, of some interfaces or of all. It looks
-
 // for them: when a client has its address and goes to the background, its file with
-
 // its number is not written yet.
-
 func endClients(run *lxc.Run, names ...string) {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline") // it is a pattern
 	for _, file := range files {
@@ -145,7 +138,6 @@ func endClients(run *lxc.Run, names ...string) {
 }
 
 // dhcpWait bounds how long an address is waited for.
-
 const dhcpWait = 60 * time.Second
 
 // kernelBind mounts a directory of the machine at another, which is made.

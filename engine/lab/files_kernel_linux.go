@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// kernelBind mounts a directory of the machine at another, which is made.
 func kernelBind(source, target string) error {
 	if err := os.Mkdir(target, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -21,7 +22,6 @@ func kernelBind(source, target string) error {
 }
 
 // kernelUnbind undoes kernelBind. After a lab that was killed nothing is mounted.
-
 func kernelUnbind(target string) error {
 	err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
@@ -34,7 +34,6 @@ func kernelUnbind(target string) error {
 }
 
 // kernelOwner is who a file belongs to.
-
 func (n *node) kernelOwner(fi fs.FileInfo) owner {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -44,7 +43,6 @@ func (n *node) kernelOwner(fi fs.FileInfo) owner {
 }
 
 // setKernelOwner gives a file of the node to somebody.
-
 func (n *node) setKernelOwner(name string, o owner) {
 	if err := os.Lchown(n.host(name), o.UID, o.GID); err != nil {
 		n.log.Error("owner", "file", name, "err", err)
@@ -64,9 +62,7 @@ func (n *node) setKernelMode(name string, mode fs.FileMode) {
 }
 
 // setXattr sets an extended attribute of a file of a container's root. A
-
 // capability counts in the container only, as one does that is set inside.
-
 func (n *node) setXattr(name, attr, value string) error {
 	data := []byte(value)
 	const v2, v3 = 0x02, 0x03 // of the revision, the topmost byte of the first word

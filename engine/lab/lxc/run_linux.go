@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Runner runs containers. The zero value is not ready: see NewRunner.
+// A Runner runs containers. See NewRunner, and Mount, which comes before the first Start.
 type Runner struct {
 	lab     string // the lab's directory
 	dir     string // for the configurations, which LXC finds by name
@@ -34,14 +34,20 @@ const reached = "/run/lxc/lab"
 
 // NewRunner returns a runner for the lab in a directory, where it keeps what LXC
 // needs in lxc. It puts the cgroups of containers below cgroups.
-func NewRunner(lab, cgroups string) (*Runner, error) {
-	if err := errors.Join(os.MkdirAll(filepath.Join(lab, "lxc"), 0o711), os.MkdirAll(reached, 0o711)); err != nil {
-		return nil, err
+func NewRunner(lab, cgroups string) *Runner {
+	return &Runner{lab: lab, dir: filepath.Join(reached, "lxc"), cgroups: cgroups, v2: unified()}
+}
+
+// Mount makes the lab's files ones that containers reach, in the mount namespace
+// of the caller.
+func (r *Runner) Mount() error {
+	if err := errors.Join(os.MkdirAll(filepath.Join(r.lab, "lxc"), 0o711), os.MkdirAll(reached, 0o711)); err != nil {
+		return err
 	}
-	if err := unix.Mount(lab, reached, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return nil, fmt.Errorf("mount %s at %s: %w", lab, reached, err)
+	if err := unix.Mount(r.lab, reached, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mount %s at %s: %w", r.lab, reached, err)
 	}
-	return &Runner{lab: lab, dir: filepath.Join(reached, "lxc"), cgroups: cgroups, v2: unified()}, nil
+	return nil
 }
 
 // reach is where containers take a file of the machine from.
