@@ -143,6 +143,10 @@ type ociArchive struct {
 	members map[string]section
 	layers  []descriptor
 	diffIDs []string
+
+	ordered []layer  // nil: not looked at yet
+	plain   *os.File // holds uncompressed layers; nil: none was kept
+	kept    int64    // bytes of it
 }
 
 // An ociError is an error of proxmox-oci in its own words.
@@ -166,7 +170,8 @@ func parseError(format string, a ...any) error {
 
 // openArchive reads the image of an OCI archive of the node. Errors have the
 // texts of proxmox-oci: "Error while parsing OCI image: …". It does not look
-// whether pct create would recognise the archive; isOCIArchive does.
+// whether pct create would recognise the archive; isOCIArchive does. The caller
+// closes the archive.
 func (n *node) openArchive(name string) (*ociArchive, error) {
 	if !n.openToAll(name) {
 		return nil, parseError("IO error: Permission denied (os error 13)")
@@ -272,6 +277,14 @@ func (a *ociArchive) open(name string) (io.ReadCloser, error) {
 type sectionReader struct {
 	io.Reader
 	io.Closer
+}
+
+// close removes what was kept of the archive's layers.
+func (a *ociArchive) close() error {
+	if a.plain == nil {
+		return nil
+	}
+	return errors.Join(a.plain.Close(), os.Remove(a.plain.Name()))
 }
 
 // openToAll reports whether the mapped root of a container, uid 100000 on the

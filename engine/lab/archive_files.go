@@ -51,9 +51,9 @@ func (a *ociArchive) Files(names ...string) (map[string][]byte, error) {
 }
 
 // collect reads the numbered entries of a layer.
-func (a *ociArchive) collect(d descriptor, entries map[int][]string, files map[string][]byte) error {
+func (a *ociArchive) collect(l layer, entries map[int][]string, files map[string][]byte) error {
 	at := -1
-	return a.eachEntry(d, func(_ *tar.Header, content io.Reader) error {
+	return a.eachEntry(l, func(_ *tar.Header, content io.Reader) error {
 		at++
 		if len(entries[at]) == 0 {
 			return nil
@@ -70,10 +70,10 @@ func (a *ociArchive) collect(d descriptor, entries map[int][]string, files map[s
 }
 
 // merge applies the layers one after the other.
-func (a *ociArchive) merge(layers []descriptor) (tree, error) {
+func (a *ociArchive) merge(layers []layer) (tree, error) {
 	t := tree{}
-	for i, d := range layers {
-		err := a.eachEntry(d, func(h *tar.Header, _ io.Reader) error {
+	for i, l := range layers {
+		err := a.eachEntry(l, func(h *tar.Header, _ io.Reader) error {
 			if name, ok := layerName(h.Name); ok {
 				t.hide(name)
 			}
@@ -83,7 +83,7 @@ func (a *ociArchive) merge(layers []descriptor) (tree, error) {
 			return nil, err
 		}
 		at := -1
-		err = a.eachEntry(d, func(h *tar.Header, _ io.Reader) error {
+		err = a.eachEntry(l, func(h *tar.Header, _ io.Reader) error {
 			at++
 			t.add(h, i, at)
 			return nil

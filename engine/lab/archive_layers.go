@@ -2,15 +2,16 @@ package lab
 
 import (
 	"archive/tar"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"strings"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -63,42 +64,101 @@ type zstdReader struct {
 
 func (z *zstdReader) Close() error { z.Decoder.Close(); return z.blob.Close() }
 
+// A layer is one of the image, whose diff id was found to be right.
+type layer struct {
+	descriptor
+	plain *section // of the archive's plain, with the layer's tar; nil: not kept
+}
+
+// maxKept is how many bytes of uncompressed layers an archive keeps, so that a
+// bomb does not fill the disk; what is not kept is decompressed each time.
+const maxKept = 1 << 30
+
 // orderedLayers returns the layers in the order of the config's diff_ids, which
 // are found by computing those of all layers (proxmox-oci lib.rs).
-func (a *ociArchive) orderedLayers() ([]descriptor, error) {
-	byDiffID := map[string]descriptor{}
+func (a *ociArchive) orderedLayers() ([]layer, error) {
+	if a.ordered != nil {
+		return a.ordered, nil
+	}
+	byDiffID := map[string]layer{}
 	for _, d := range a.layers {
-		id, ok, err := a.diffID(d)
+		id, l, err := a.identify(d)
 		if err != nil {
 			return nil, &ociError{"extracting", err}
 		}
-		if ok {
-			byDiffID[id] = d
+		if id != "" {
+			byDiffID[id] = l
 		}
 	}
-	var layers []descriptor
+	var layers []layer
 	for _, id := range a.diffIDs {
-		d, ok := byDiffID[id]
+		l, ok := byDiffID[id]
 		if !ok {
 			return nil, extractError("Unknown layer digest %s found in rootfs.diff_ids", id)
 		}
-		layers = append(layers, d)
+		layers = append(layers, l)
 	}
+	a.ordered = layers
 	return layers, nil
 }
 
-func (a *ociArchive) diffID(d descriptor) (id string, ok bool, err error) {
+// identify decompresses a layer, keeps what comes out if it can, and returns its
+// diff id; "" for a media type that proxmox-oci does not know.
+func (a *ociArchive) identify(d descriptor) (id string, l layer, err error) {
 	r, ok, err := a.openLayer(d)
 	if !ok || err != nil {
-		return "", ok, err
+		return "", layer{}, err
 	}
 	defer r.Close()
 	h := sha256.New()
-	if _, err := pour(h, r); err != nil {
-		return "", true, layerReadError(err)
+	k := &keeper{archive: a, section: section{offset: a.kept}}
+	if _, err := pour(io.MultiWriter(h, k), r); err != nil {
+		return "", layer{}, layerReadError(err)
 	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), true, nil
+	l = layer{descriptor: d}
+	if !k.failed {
+		l.plain = &k.section
+		a.kept += k.size
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), l, nil
 }
+
+// A keeper appends a layer to the archive's plain, if there is room. Its writes
+// never fail.
+type keeper struct {
+	archive *ociArchive
+	section
+	failed bool
+}
+
+func (k *keeper) Write(p []byte) (int, error) {
+	if !k.failed {
+		k.failed = k.keep(p) != nil
+	}
+	return len(p), nil
+}
+
+func (k *keeper) keep(p []byte) error {
+	a := k.archive
+	if a.plain == nil {
+		f, err := os.CreateTemp(a.node.dir, newPrefix+"*")
+		if err != nil {
+			return err
+		}
+		a.plain = f
+	}
+	at, err := k.offset+k.size, errNoRoom
+	if at+int64(len(p)) <= maxKept {
+		_, err = a.plain.WriteAt(p, at)
+	}
+	if err != nil && k.size > 0 {
+		err = errors.Join(err, a.plain.Truncate(k.offset))
+	}
+	k.size += int64(len(p))
+	return err
+}
+
+var errNoRoom = errors.New("more than is kept")
 
 // layerReadError puts an error of a decompressor into proxmox-oci's words.
 func layerReadError(err error) error {
@@ -114,13 +174,19 @@ func layerReadError(err error) error {
 
 // eachEntry calls f with the entries of a layer in order. content is valid
 // during the call.
-func (a *ociArchive) eachEntry(d descriptor, f func(h *tar.Header, content io.Reader) error) error {
-	r, _, err := a.openLayer(d)
-	if err != nil {
-		return &ociError{"extracting", err}
+func (a *ociArchive) eachEntry(l layer, f func(h *tar.Header, content io.Reader) error) error {
+	var in io.Reader
+	if l.plain != nil {
+		in = io.NewSectionReader(a.plain, l.plain.offset, l.plain.size)
+	} else {
+		r, _, err := a.openLayer(l.descriptor)
+		if err != nil {
+			return &ociError{"extracting", err}
+		}
+		defer r.Close()
+		in = r
 	}
-	defer r.Close()
-	tr := tar.NewReader(r)
+	tr := tar.NewReader(in)
 	for {
 		h, err := tr.Next()
 		if err == io.EOF {

@@ -60,8 +60,8 @@ func (a *ociArchive) unpack(u unpacking) error {
 	}
 	defer root.Close()
 	x := &extractor{unpacking: u, root: root}
-	for _, d := range layers {
-		if err := x.layer(a, d); err != nil {
+	for _, l := range layers {
+		if err := x.layer(a, l); err != nil {
 			return err
 		}
 	}
@@ -77,12 +77,12 @@ type extractor struct {
 	begun   bool // something was unpacked
 }
 
-func (x *extractor) layer(a *ociArchive, d descriptor) error {
-	if err := a.eachEntry(d, x.remove); err != nil {
+func (x *extractor) layer(a *ociArchive, l layer) error {
+	if err := a.eachEntry(l, x.remove); err != nil {
 		return err
 	}
 	x.dirs = nil
-	if err := a.eachEntry(d, x.entry); err != nil {
+	if err := a.eachEntry(l, x.entry); err != nil {
 		return err
 	}
 	for _, h := range x.dirs {

@@ -113,9 +113,18 @@ func TestUnpackAppliesLayers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a := pulled(t, imageNode(t), ImageSpec{Layers: [][]LayerEntry{below(), tt.upper}})
-			root := t.TempDir()
+			n := imageNode(t)
+			a := pulled(t, n, ImageSpec{Layers: [][]LayerEntry{below(), tt.upper}})
+			root, again := t.TempDir(), t.TempDir()
 			err := a.unpack(unpacking{dir: root, shown: "/var/lib/lxc/302/rootfs"})
+			full := opened(t, n)
+			full.kept = maxKept
+			if err := full.unpack(unpacking{dir: again, shown: "/var/lib/lxc/302/rootfs"}); fmt.Sprint(err) != tt.err && (err != nil || tt.err != "") {
+				t.Errorf("when no layer is kept: error = %v\nwant    %s", err, tt.err)
+			}
+			if diff := cmp.Diff(treeOf(t, root), treeOf(t, again)); diff != "" {
+				t.Errorf("unpacked tree when layers are kept, and when not (-kept +not):\n%s", diff)
+			}
 			if fmt.Sprint(err) != tt.err && (err != nil || tt.err != "") {
 				t.Fatalf("error = %v\nwant    %s", err, tt.err)
 			}
@@ -154,6 +163,38 @@ func compareFiles(t *testing.T, a *ociArchive, root string) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Files against what was unpacked (-unpacked +Files):\n%s", diff)
+	}
+}
+
+// A layer is decompressed once, whatever is done with it; nothing of it stays.
+func TestUnpackReadsTheArchiveOnce(t *testing.T) {
+	n := imageNode(t)
+	addImage(t, n, "test.example/img:v1", ImageSpec{Layers: [][]LayerEntry{{file("f", "x")}, {file("g", "y")}}})
+	mustRun(t, n, "skopeo", "copy", "-q", "docker://test.example/img:v1", "oci-archive:/img.tar")
+	before := treeOf(t, n.dir)
+	a, err := n.openArchive("/img.tar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.orderedLayers(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, n, "/img.tar", nil)
+	root := t.TempDir()
+	if err := a.Unpack(root); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"f": "x", "g": "y"}, treeOf(t, root)); diff != "" {
+		t.Errorf("unpacked tree (-want +got):\n%s", diff)
+	}
+	if err := a.close(); err != nil {
+		t.Fatal(err)
+	}
+	after := treeOf(t, n.dir)
+	delete(before, "root/img.tar")
+	delete(after, "root/img.tar")
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("files of the lab, before and after (-before +after):\n%s", diff)
 	}
 }
 
@@ -291,10 +332,7 @@ func FuzzUnpackStaysInside(f *testing.F) {
 			t.Fatal(err)
 		}
 		put(t, n, "/img.tar", layoutTar(t, p, "", entriesOf(p)))
-		a, err := n.openArchive("/img.tar")
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := opened(t, n)
 		around := t.TempDir()
 		root, keep := filepath.Join(around, "root"), filepath.Join(around, "keep")
 		if err := errors.Join(os.Mkdir(root, 0o755), os.WriteFile(keep, []byte("keep"), 0o600)); err != nil {

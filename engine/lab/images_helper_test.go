@@ -62,15 +62,27 @@ func addImage(t *testing.T, n *node, ref string, spec ImageSpec) string {
 	return digest
 }
 
-// pulled puts an image through the registry and skopeo into /img.tar and opens it.
+// pulled puts an image through the registry and skopeo into /img.tar and opens it;
+// the archive is closed when the test ends.
 func pulled(t *testing.T, n *node, spec ImageSpec) *ociArchive {
 	t.Helper()
 	addImage(t, n, "test.example/img:v1", spec)
 	mustRun(t, n, "skopeo", "copy", "-q", "docker://test.example/img:v1", "oci-archive:/img.tar")
+	return opened(t, n)
+}
+
+// opened is the archive /img.tar, which is closed when the test ends.
+func opened(t *testing.T, n *node) *ociArchive {
+	t.Helper()
 	a, err := n.openArchive("/img.tar")
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := a.close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return a
 }
 

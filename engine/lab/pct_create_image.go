@@ -18,7 +18,7 @@ import (
 
 // unpackTemplate fills the root from the template. An image that is not taken
 // for one is unpacked as a root file system, whatever it holds.
-func (cr *creation) unpackTemplate() error {
+func (cr *creation) unpackTemplate() (err error) {
 	image, err := cr.node.isOCIArchive(cr.archive)
 	var unlistable *tarListError
 	if errors.As(err, &unlistable) {
@@ -36,6 +36,7 @@ func (cr *creation) unpackTemplate() error {
 	if err != nil {
 		return atLine(err, 680)
 	}
+	defer func() { err = errors.Join(err, a.close()) }()
 	if cr.conf.Get("unprivileged") != "1" {
 		return cr.privilegedImage()
 	}
@@ -198,8 +199,8 @@ func (cr *creation) whiteOut(a *ociArchive, m guestMount) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range layers {
-		err := a.eachEntry(d, func(h *tar.Header, _ io.Reader) error {
+	for _, l := range layers {
+		err := a.eachEntry(l, func(h *tar.Header, _ io.Reader) error {
 			name, ok := layerName(h.Name)
 			if !ok {
 				return nil

@@ -56,10 +56,7 @@ func TestEveryStandInCanBePulled(t *testing.T) {
 
 func checkStandIn(t *testing.T, n *node, row standIn) {
 	t.Helper()
-	a, err := n.openArchive("/img.tar")
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := opened(t, n)
 	if err := a.Config.Check("amd64"); err != nil {
 		t.Error(err)
 	}

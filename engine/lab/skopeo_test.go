@@ -207,10 +207,7 @@ func TestSkopeoCopyPicksThePlatform(t *testing.T) {
 	n := webNode(t)
 	for _, arch := range []string{"amd64", "arm64"} {
 		mustRun(t, n, "skopeo", "copy", "-q", "--src-tls-verify=false", "--override-arch", arch, "docker://127.0.0.1:5000/multi:one", "oci-archive:/img.tar")
-		a, err := n.openArchive("/img.tar")
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := opened(t, n)
 		if a.Config.Arch != arch {
 			t.Errorf("--override-arch %s copied %s", arch, a.Config.Arch)
 		}
@@ -266,10 +263,7 @@ func TestSkopeoConvertsDockerImages(t *testing.T) {
 	n := imageNode(t)
 	digest := addImage(t, n, "test.example/d:1", ImageSpec{Docker: true, Entrypoint: []string{"/x"}, Files: map[string]string{"f": "x"}})
 	mustRun(t, n, "skopeo", "copy", "-q", "docker://test.example/d:1", "oci-archive:/img.tar")
-	a, err := n.openArchive("/img.tar")
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := opened(t, n)
 	if a.Digest == digest {
 		t.Error("the digest in the archive is the registry's; conversion changes it")
 	}
