@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -33,19 +34,8 @@ func (s *session) labShell(ctx context.Context, line string) error {
 	if line == "" {
 		return usagef("nothing to run; wanted COMMAND or SSH_ORIGINAL_COMMAND")
 	}
-	dir, err := s.labDir()
-	if err != nil {
-		return err
-	}
 	const hint = "to start the lab:\n    tg lab start"
-	at, err := lab.Last(dir) // that it answers shows when it is used
-	if err != nil {
-		return engine.WithHint(errors.New("the lab does not run"), hint)
-	}
-	if inner := s.getenv(lab.InnerAddr); inner != "" {
-		at.Addr = inner
-	}
-	status, err := lab.Shell(ctx, at, line, s.term.In, s.term.RawOut(), s.term.RawErrOut())
+	status, err := s.runOnLab(ctx, line)
 	if err != nil {
 		return engine.WithHint(err, hint)
 	}
@@ -53,4 +43,21 @@ func (s *session) labShell(ctx context.Context, line string) error {
 		return statusError(status)
 	}
 	return nil
+}
+
+// runOnLab runs a command line; where OpenSSH's server has started tg, the lab gets
+// the files of the session themselves.
+func (s *session) runOnLab(ctx context.Context, line string) (int, error) {
+	if inner := s.getenv(lab.InnerAddr); inner != "" {
+		return lab.Hand(ctx, inner, line, [3]*os.File{os.Stdin, os.Stdout, os.Stderr})
+	}
+	dir, err := s.labDir()
+	if err != nil {
+		return 0, err
+	}
+	at, err := lab.Last(dir) // that it answers shows when it is used
+	if err != nil {
+		return 0, errors.New("the lab does not run")
+	}
+	return lab.Shell(ctx, at, line, s.term.In, s.term.RawOut(), s.term.RawErrOut())
 }

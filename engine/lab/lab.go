@@ -152,8 +152,8 @@ func (n *node) serve(ctx context.Context, o Options) (*Lab, error) {
 	return l, nil
 }
 
-// outside has OpenSSH serve those who come from outside; inner is where the lab's
-// own server listens.
+// outside has OpenSSH serve those who come from outside; inner is where the lab
+// itself listens.
 func (l *Lab) outside(k keys, inner string) error {
 	var err error
 	if l.sshd, err = l.node.startSSHD(l.node.lxc.Listener, k, inner); err != nil {
@@ -169,11 +169,14 @@ func (l *Lab) outside(k keys, inner string) error {
 
 // listen returns where the lab's own server is reached.
 func (o Options) listen(ctx context.Context) (net.Listener, error) {
-	if o.Real != nil && !o.Real.SSHD {
-		return o.Real.Listener, nil
-	}
 	var lc net.ListenConfig
-	return lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	switch {
+	case o.Real == nil:
+		return lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	case o.Real.SSHD:
+		return lc.Listen(ctx, "unix", handedAddr)
+	}
+	return o.Real.Listener, nil
 }
 
 // newNode loads the node of dir or seeds a fresh one.

@@ -24,7 +24,7 @@ type Real struct {
 }
 
 // InnerAddr is the variable by which a command that OpenSSH's server runs finds
-// the lab's own SSH server.
+// the lab, see Hand.
 const InnerAddr = "TG_LAB_INNER"
 
 // BridgeAddrs are the addresses of a real lab on its bridge, with their prefix:

@@ -186,6 +186,10 @@ func (s *server) close() error {
 func (c *conn) serve() {
 	defer close(c.done)
 	defer c.drop()
+	if raw, ok := c.raw.(*net.UnixConn); ok {
+		c.serveHanded(raw)
+		return
+	}
 	sc, channels, requests, err := ssh.NewServerConn(c.raw, c.config)
 	if err != nil {
 		c.node.log.Debug("ssh handshake", "err", err)

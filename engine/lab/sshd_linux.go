@@ -27,8 +27,8 @@ type sshd struct {
 	ended bool
 }
 
-// startSSHD serves ln with the machine's OpenSSH. inner is where the lab's own
-// server listens.
+// startSSHD serves ln with the machine's OpenSSH. inner is where the lab itself
+// listens.
 func (n *node) startSSHD(ln net.Listener, k keys, inner string) (*sshd, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *sshd) text(self, allowed, inner string) string {
 		fmt.Sprintf("SetEnv %s %s SHLVL=1", quoted("TG_LAB_DIR="+s.node.dir), quoted(InnerAddr+"="+inner)),
 		"PermitUserRC no",
 		"Include " + quoted(s.node.host("/etc/ssh/sshd_config.d")+"/*.conf"),
-		"ForceCommand " + quoted(self) + " lab shell",
+		"ForceCommand exec " + quoted(self) + " lab shell",
 	}
 	return strings.Join(lines, "\n") + "\n"
 }
