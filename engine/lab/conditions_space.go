@@ -4,7 +4,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"syscall"
 )
@@ -155,15 +154,5 @@ func (w *written) ReadFrom(r io.Reader) (int64, error) { return pour(struct{ io.
 
 // treeSize returns the bytes of all files below a directory of the lab's machine.
 func treeSize(dir string) int {
-	total := 0
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return nil // what cannot be seen takes no room
-		}
-		if fi, err := e.Info(); err == nil {
-			total += int(fi.Size())
-		}
-		return nil
-	})
-	return total
+	return int(count(dir, nil).bytes)
 }

@@ -39,6 +39,7 @@ type node struct {
 	delay    func(argv []string) time.Duration // nil for none
 	log      *slog.Logger
 	record   recorder
+	usages   usageTable
 	// cut drops every connection to the node.
 	cut    func()
 	reboot func() // takes the power away and gives it back

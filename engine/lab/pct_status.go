@@ -2,9 +2,7 @@ package lab
 
 import (
 	"fmt"
-	"io/fs"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -83,17 +81,7 @@ func (n *node) diskUsage(g guestState) int64 {
 	if len(g.Mounts) == 0 {
 		return 0
 	}
-	var sum int64
-	// What cannot be read is not counted.
-	_ = filepath.WalkDir(n.host(g.Mounts[0].Source), func(_ string, e fs.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() {
-			if fi, err := e.Info(); err == nil {
-				sum += fi.Size()
-			}
-		}
-		return nil
-	})
-	return sum
+	return n.usage(n.host(g.Mounts[0].Source), nil).bytes
 }
 
 // pctStatus prints whether the container runs, or all that the API says of it.
@@ -102,11 +90,15 @@ func pctStatus(c *guestCall) error {
 	if err != nil {
 		return err
 	}
-	s := c.node.guestStatus(c.id, conf)
 	if c.opts["verbose"] != "1" {
-		fmt.Fprintf(c.stdout, "status: %v\n", s["status"])
+		status := "stopped"
+		if c.node.guest(c.id).Running {
+			status = "running"
+		}
+		fmt.Fprintf(c.stdout, "status: %s\n", status)
 		return nil
 	}
+	s := c.node.guestStatus(c.id, conf)
 	delete(s, "cpu")
 	for _, k := range slices.Sorted(maps.Keys(s)) {
 		fmt.Fprintf(c.stdout, "%s: %v\n", k, s[k])

@@ -26,6 +26,7 @@ type recorder struct {
 	entries []Entry
 	file    io.Writer // nil: kept in memory only
 	lines   []byte    // not yet in file
+	mutated int       // entries that may have changed the node
 }
 
 func (r *recorder) add(argv []string, exit int, mutating bool) {
@@ -34,6 +35,9 @@ func (r *recorder) add(argv []string, exit int, mutating bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.entries = append(r.entries, e)
+	if mutating {
+		r.mutated++
+	}
 	if r.file != nil && err == nil {
 		r.lines = append(append(r.lines, line...), '\n')
 	}
@@ -48,6 +52,13 @@ func (r *recorder) flush() {
 		_, _ = r.file.Write(r.lines)
 		r.lines = r.lines[:0]
 	}
+}
+
+// changes counts the programs that may have changed the node.
+func (r *recorder) changes() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mutated
 }
 
 func (r *recorder) all() []Entry {

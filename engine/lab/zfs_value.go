@@ -2,8 +2,6 @@ package lab
 
 import (
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,20 +70,7 @@ func (v *zfsView) own(name string) int64 {
 			}
 		}
 	}
-	total := int64(emptyDataset)
-	// A file that goes away meanwhile does not count.
-	_ = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if e.IsDir() && name != dir && v.mountDirs[name] {
-			return fs.SkipDir
-		}
-		if fi, err := e.Info(); err == nil && fi.Mode().IsRegular() {
-			total += (fi.Size() + 511) / 512 * 512
-		}
-		return nil
-	})
+	total := emptyDataset + 512*v.node.usage(dir, v.mountDirs).blocks
 	v.uses[name] = total
 	return total
 }
