@@ -46,11 +46,25 @@ func newRealRig(t testing.TB) *realRig {
 	needLXC(t)
 	needImages(t)
 	l := newRealLab(t)
-	r := &realRig{realLab: l, home: filepath.Dir(l.dir), host: "lab"}
-	r.client = &http.Client{Transport: &http.Transport{DialContext: r.dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	r := rigOf(l)
 	r.serveImages(t)
 	r.tg(t, "lab", "start", "--sshd")
 	return r
+}
+
+func rigOf(l *realLab) *realRig {
+	r := &realRig{realLab: l, home: filepath.Dir(l.dir), host: "lab"}
+	r.client = &http.Client{Transport: &http.Transport{DialContext: r.dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	return r
+}
+
+// another is a lab of its own with the same registry.
+func (r *realRig) another(t testing.TB) *realRig {
+	t.Helper()
+	other := rigOf(newRealLab(t))
+	other.registry, other.images = r.registry, r.images
+	other.tg(t, "lab", "start", "--sshd")
+	return other
 }
 
 // needImages is needLXC for what images are made and served with, and for OpenSSH.
