@@ -111,7 +111,7 @@ func (b *bench) copied() []string {
 	var from []string
 	for _, e := range b.lab.Log() {
 		if len(e.Argv) > 2 && e.Argv[0] == "skopeo" && e.Argv[1] == "copy" && e.Exit == 0 {
-			name, _, _ := strings.Cut(e.Argv[2], "@")
+			name, _, _ := strings.Cut(e.Argv[len(e.Argv)-2], "@")
 			from = append(from, name)
 		}
 	}
@@ -123,7 +123,7 @@ func TestAMirrorIsPulledFromAndTheRegistryIsWhatRemains(t *testing.T) {
 	spec := lab.ImageSpec{Cmd: []string{"/bin/sh"}, Base: "alpine"}
 	copies := func(source string) func(argv []string) bool {
 		return func(argv []string) bool {
-			return argv[0] == "skopeo" && argv[1] == "copy" && strings.HasPrefix(argv[2], "docker://"+source)
+			return argv[0] == "skopeo" && argv[1] == "copy" && strings.HasPrefix(argv[len(argv)-2], "docker://"+source)
 		}
 	}
 	for _, tt := range []struct {

@@ -220,6 +220,21 @@ func (r *rig) change(name string, of func(*testing.T, []byte) []byte) {
 	}
 }
 
+// changeBlob changes the blobs of the store that hold a text, or have it in their name.
+func (r *rig) changeBlob(text string, of func(*testing.T, []byte) []byte) {
+	r.t.Helper()
+	changed := false
+	for name, data := range r.files("var/lib/tengil/store/blobs") {
+		if strings.Contains(data, text) || strings.HasSuffix(text, path.Base(name)) {
+			r.change(name, of)
+			changed = true
+		}
+	}
+	if !changed {
+		r.t.Errorf("no blob of the store has %q", text)
+	}
+}
+
 // removeArchives removes all archives, as the hint says.
 func (r *rig) removeArchives() {
 	r.t.Helper()

@@ -1,6 +1,7 @@
 package recipes_test
 
 import (
+	"bytes"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -108,12 +109,31 @@ var promise8 = []struct {
 		r.mustRun("x.star", hostileApp, nil)
 		r.mustBeOf(digest)
 	}},
-	{"a pull that is replaced before it is verified", func(t *testing.T, r *rig, _ string) {
-		other := r.otherArchive()
-		r.lab.Fault(lab.Fault{Prefix: []string{"skopeo", "copy"}, When: lab.After, Do: lab.Pause, Then: func(argv []string) {
-			r.change(strings.TrimPrefix(argv[len(argv)-1], "oci-archive:"), func(*testing.T, []byte) []byte { return other })
-		}})
-		r.mustRefuse("what was pulled is not the image: archive holds manifest sha256:")
+	{"a pull that is replaced before it is verified", func(t *testing.T, r *rig, digest string) {
+		for _, changed := range []string{"PATH=/bin", digest} { // in the config; of the manifest all
+			r.lab.Fault(lab.Fault{Prefix: []string{"skopeo", "copy"}, When: lab.After, Do: lab.Pause, Then: func([]string) {
+				r.changeBlob(changed, func(_ *testing.T, data []byte) []byte { return bytes.ToUpper(data) })
+			}})
+			r.mustRefuse("what was pulled is not the image: ")
+		}
+		r.converges()
+	}},
+	{"a blob of an earlier pull that was damaged since", func(t *testing.T, r *rig, digest string) {
+		r.mustRun("x.star", strings.Join(strings.Split(hostileApp, "\n")[:2], "\n")+"\n", nil)
+		r.changeBlob("PATH=/bin", func(_ *testing.T, data []byte) []byte { return append(data, ' ') })
+		r.removeArchives()
+		r.mustRun("x.star", hostileApp, nil) // the size tells before anything is done
+		r.mustBeOf(digest)
+	}},
+	{"a blob that is damaged while the archive is gone", func(t *testing.T, r *rig, digest string) {
+		r.mustRun("x.star", strings.Join(strings.Split(hostileApp, "\n")[:2], "\n")+"\n", nil)
+		r.changeBlob("PATH=/bin", func(_ *testing.T, data []byte) []byte {
+			return bytes.ReplaceAll(data, []byte("linux"), []byte("Linux"))
+		})
+		r.removeArchives()
+		r.mustRefuse("cannot replace it")
+		r.mustRun("x.star", hostileApp, nil)
+		r.mustBeOf(digest)
 	}},
 	{"an archive that is replaced before it is unpacked", func(t *testing.T, r *rig, _ string) {
 		other := r.otherArchive()
@@ -145,9 +165,8 @@ var promise8 = []struct {
 		r.mustBeOf(digest)
 	}},
 	{"a pull that was cut and whose part was replaced", func(t *testing.T, r *rig, digest string) {
-		other := r.otherArchive()
-		r.lab.Fault(lab.Fault{Prefix: []string{"skopeo", "copy"}, When: lab.After, Do: lab.Kill, Then: func(argv []string) {
-			r.change(strings.TrimPrefix(argv[len(argv)-1], "oci-archive:"), func(*testing.T, []byte) []byte { return other })
+		r.lab.Fault(lab.Fault{Prefix: []string{"skopeo", "copy"}, When: lab.After, Do: lab.Kill, Then: func([]string) {
+			r.changeBlob("PATH=/bin", func(*testing.T, []byte) []byte { return []byte("{}") })
 		}})
 		_, _ = r.run("x.star", hostileApp, nil, quick)
 		r.mustRun("x.star", hostileApp, nil)

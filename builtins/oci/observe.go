@@ -24,6 +24,7 @@ type facts struct {
 	Archive string          `json:"archive,omitempty"` // volume id
 	Path    string          `json:"path,omitempty"`
 	Size    int64           `json:"size,omitempty"`
+	Blobs   []blob          `json:"blobs,omitempty"` // what the image is made of, in the store
 	// Partial is a file that a pull which has not ended writes to.
 	Partial string `json:"partial,omitempty"`
 }
@@ -31,7 +32,7 @@ type facts struct {
 // A state is what is there and, where that was asked, what the registry has.
 type state struct {
 	facts   facts // of an earlier pull; zero without
-	present bool  // the archive that facts tell of is there
+	present bool  // the archive that facts tell of is there, or all that it is made of
 	asked   bool  // the registry was asked
 	digest  string
 	config  json.RawMessage
@@ -55,9 +56,9 @@ func (p pull) Asks(known *engine.Answers) []engine.Ask {
 	case err != nil:
 		return nil // Observe tells
 	case f.Path != "" && !p.always:
-		return append(asks, statAsk(f.Path))
+		return append(asks, f.presenceAsks()...)
 	case f.Path != "":
-		asks = append(asks, statAsk(f.Path))
+		asks = append(asks, f.presenceAsks()...)
 	}
 	for _, at := range p.places() {
 		asks = append(asks, p.registryAsks(at)...)
@@ -143,6 +144,9 @@ func parseFacts(name string, data []byte) (facts, error) {
 		if err == nil && (!path.IsAbs(f.Path) || f.Size < 0) {
 			err = fmt.Errorf("path is %q and size %d; wanted those of an archive", f.Path, f.Size)
 		}
+		for _, b := range f.Blobs {
+			err = errors.Join(err, pve.CheckDigest(b.Digest))
+		}
 		if err != nil {
 			return f, engine.WithHint(fmt.Errorf("%s: %w", name, err), "remove the file; the image is then pulled again")
 		}
@@ -157,18 +161,43 @@ func parseFacts(name string, data []byte) (facts, error) {
 	return f, nil
 }
 
-// isPresent reports whether the archive is there with the size it was written with.
+func (f facts) presenceAsks() []engine.Ask {
+	asks := []engine.Ask{statAsk(f.Path)}
+	if len(f.Blobs) > 0 {
+		asks = append(asks, f.blobsAsk())
+	}
+	return asks
+}
+
+func (f facts) blobsAsk() engine.Ask {
+	return sizesAsk(f.Blobs, func(b blob) string { return b.Digest })
+}
+
+// isPresent reports whether the archive is there with the size it was written with,
+// or the store has all that it was made of.
 func (p pull) isPresent(a *engine.Answers, f facts) (bool, error) {
 	ans := a.Get(statAsk(f.Path))
 	var exit *engine.ExitError
-	if errors.As(ans.Err, &exit) {
-		return false, nil // stat fails for no other reason than a missing file or directory
-	}
-	if ans.Err != nil {
+	switch {
+	case errors.As(ans.Err, &exit): // stat fails for no other reason than a missing file or directory
+	case ans.Err != nil:
 		return false, ans.Err
+	default:
+		if size, err := pve.ParseFileSize(statAsk(f.Path).Argv(), ans.Result.Stdout); err != nil || size == f.Size {
+			return err == nil, err
+		}
+		return false, nil
 	}
-	size, err := pve.ParseFileSize(statAsk(f.Path).Argv(), ans.Result.Stdout)
-	return size == f.Size, err
+	if len(f.Blobs) == 0 {
+		return false, nil
+	}
+	have, err := sizesIn(a.Get(f.blobsAsk()), f.blobsAsk().Argv())
+	for _, b := range f.Blobs {
+		if size, there := have[blobFile(b.Digest)]; !there || size != b.Size {
+			return false, err
+		}
+	}
+	return true, err
 }
 
 // A registryImage is what a registry says of the image; zero where nobody was

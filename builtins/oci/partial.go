@@ -75,7 +75,7 @@ func (f facts) removePartial(ctx context.Context, h engine.Host, file string) er
 	if err := unit.Await(ctx, h, taskOf(key, nil).Unit()); err != nil {
 		return err
 	}
-	if err := act.Do(ctx, h, "rm", "-f", f.Partial); err != nil {
+	if err := act.Do(ctx, h, "rm", "-rf", "--", f.Partial, pullDir(key, partialApp(f.Partial))); err != nil {
 		return err
 	}
 	data, err := act.ReadFile(ctx, h, file)

@@ -298,8 +298,8 @@ func clearRemains(ctx context.Context, h engine.Host, app string, vmid int) erro
 
 // make creates the container under an intent.
 func (c create) make(ctx context.Context, w engine.Work, vmid int) error {
-	// Days may have passed since the archive was pulled and verified.
-	if err := oci.VerifyArchive(ctx, w.Host, w.In.Value(c.archive).Reveal(), w.In.Value(c.imageOf).Reveal()); err != nil {
+	// Days may have passed since the image was pulled and verified.
+	if err := oci.Provide(ctx, w.Host, c.app, w.In.Value(c.archive).Reveal(), w.In.Value(c.digest).Reveal(), w.In.Value(c.imageOf).Reveal()); err != nil {
 		return err
 	}
 	task := unit.Task{App: c.app, Name: "create." + c.name, Argv: c.argvCreate(w, vmid)}

@@ -28,6 +28,8 @@ type grammar struct {
 	// inOrder ends the options at the first operand, as in programs that run
 	// another program.
 	inOrder bool
+	// operand, if not nil, is told of each operand with the options before it.
+	operand func(before options, operand string)
 }
 
 // An optionError is an argument that the grammar does not have, worded as by
@@ -64,6 +66,9 @@ func (g grammar) parse(args []string) (options, []string, error) {
 			return opts, append([]string{a}, args...), nil
 		default:
 			operands = append(operands, a)
+			if g.operand != nil {
+				g.operand(opts, a)
+			}
 		}
 		if err != nil {
 			return nil, nil, err

@@ -99,7 +99,7 @@ const (
 	loginFlags  = "authfile= tls-verify cert-dir= compat-auth-file= "
 	copyFlags   = "authfile= src-authfile= dest-authfile= src-creds= dest-creds= src-no-creds dest-no-creds src-tls-verify dest-tls-verify " +
 		"src-cert-dir= dest-cert-dir= quiet q:quiet all a:all multi-arch= format= f:format digestfile= preserve-digests remove-signatures " +
-		"retry-times= image-parallel-copies= dest-oci-accept-uncompressed-layers"
+		"retry-times= image-parallel-copies= dest-oci-accept-uncompressed-layers dest-shared-blob-dir= src-shared-blob-dir="
 )
 
 // parse reads the flags of argv into s.flags and returns the other words. known

@@ -65,10 +65,14 @@ func (s *skopeoRun) parseDestination(given string) (imageName, error) {
 // /var/tmp first, so that it needs its size there too.
 func (s *skopeoRun) write(img *image, to imageName) error {
 	if to.transport == "oci" {
-		return s.fill(layoutDir{s.node, s.abs(to.path)}, img, to.image)
+		l := s.node.layoutAt(s.abs(to.path))
+		if shared := s.flags["dest-shared-blob-dir"]; shared != "" {
+			l.blobs = s.abs(shared)
+		}
+		return s.fill(l, img, to.image, s.checkpoint)
 	}
-	stage := layoutDir{s.node, s.tempName("oci")}
-	err := s.fill(stage, img, to.image)
+	stage := s.node.layoutAt(s.tempName("oci"))
+	err := s.fill(stage, img, to.image, func() error { return nil })
 	if err == nil {
 		err = stage.writeTar(s.abs(to.path), s.checkpoint)
 	}
@@ -79,11 +83,16 @@ func (s *skopeoRun) write(img *image, to imageName) error {
 	return errors.Join(err, s.node.removeAll(stage.path))
 }
 
-// fill copies the image into a layout.
-func (s *skopeoRun) fill(l layoutDir, img *image, name string) error {
+// fill copies the image into a layout. step is called half way.
+func (s *skopeoRun) fill(l layoutDir, img *image, name string, step func() error) error {
 	s.say("Getting image source signatures")
 	done := map[string]bool{}
-	for _, d := range img.manifest.Layers {
+	for i, d := range img.manifest.Layers {
+		if i == len(img.manifest.Layers)/2 {
+			if err := step(); err != nil {
+				return err
+			}
+		}
 		if done[d.Digest] {
 			continue
 		}

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path"
+	"strconv"
+	"strings"
 )
 
 // refName is the annotation that names an image within a layout.
@@ -96,36 +99,51 @@ func (l *layoutSource) blob(_ context.Context, digest string) (io.ReadCloser, er
 
 // A layoutDir is an OCI layout in a directory of the node that is written to.
 type layoutDir struct {
-	node *node
-	path string
+	node  *node
+	path  string
+	blobs string // where its blobs are: path/blobs, or what --dest-shared-blob-dir says
+}
+
+// layoutAt returns the layout in a directory of the node, with its blobs in it.
+func (n *node) layoutAt(dir string) layoutDir { return layoutDir{n, dir, path.Join(dir, "blobs")} }
+
+// blob returns the path of a blob.
+func (l layoutDir) blob(digest string) string {
+	return path.Join(l.blobs, strings.TrimPrefix(blobName(digest), "blobs/"))
 }
 
 // has reports whether the layout has a blob.
 func (l layoutDir) has(digest string) bool {
-	_, err := l.node.stat(path.Join(l.path, blobName(digest)))
+	_, err := l.node.stat(l.blob(digest))
 	return err == nil
 }
 
 // putBlob copies a blob into the layout and checks its digest.
 func (l layoutDir) putBlob(ctx context.Context, digest string, from io.Reader) error {
-	name := path.Join(l.path, blobName(digest))
-	if err := l.node.mkdirAll(path.Dir(name)); err != nil {
+	name := l.blob(digest)
+	if err := errors.Join(l.node.mkdirAll(path.Dir(name)), l.node.mkdirAll(l.path)); err != nil {
 		return err
 	}
-	f, err := l.node.create(name+".part", os.O_TRUNC, 0o644)
+	part := path.Join(l.path, "oci-put-blob"+strconv.FormatUint(rand.Uint64(), 10)) // as os.CreateTemp names it
+	f, err := l.node.create(part, os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}
 	err = copyBlob(ctx, f, from, digest)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, l.node.removeAll(name+".part"))
+	err = errors.Join(err, f.Close())
+	var ended *endedError
+	switch {
+	case errors.As(err, &ended):
+		return err // killed: what it has of the blob stays
+	case err != nil:
+		return errors.Join(err, l.node.removeAll(part))
 	}
-	return l.node.rename(name+".part", name)
+	return l.node.rename(part, name)
 }
 
 // putData stores small data under its digest.
 func (l layoutDir) putData(data []byte) error {
-	return l.node.writeFile(path.Join(l.path, blobName(digestOf(data))), data, 0o644)
+	return l.node.writeFile(l.blob(digestOf(data)), data, 0o644)
 }
 
 // name puts a manifest into the index in place of the one of the same name.

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -20,17 +21,17 @@ func tarProgram(p *proc) int {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") { // the old style: tar tf FILE
 		args = append([]string{"-" + args[0]}, args[1:]...)
 	}
+	t := tarRun{proc: p, dir: p.dir, from: map[string]string{}}
 	o, names, err := grammar{
 		names: "t x c O f: C: T: z v P h list extract create to-stdout file: directory: files-from: null no-recursion " +
 			"ignore-failed-read numeric-owner sort: occurrence exclude: warning: absolute-names gzip force-local",
+		operand: t.note,
 	}.parse(args)
 	if err != nil {
 		return p.failf(64, "tar: %v\nTry 'tar --help' or 'tar --usage' for more information.", err)
 	}
-	t := tarRun{proc: p, file: o.last("f") + o.last("file"), dir: p.dir}
-	if dir := o.last("C") + o.last("directory"); dir != "" {
-		t.dir = p.abs(dir)
-	}
+	t.file = o.last("f") + o.last("file")
+	t.dir = t.within(o)
 	switch {
 	case o.has("c") || o.has("create"):
 		return t.create(o, names)
@@ -54,9 +55,21 @@ func tarProgram(p *proc) int {
 // A tarRun is one run of tar.
 type tarRun struct {
 	*proc
-	file string // "" and "-" are the standard streams
-	dir  string // -C
+	file string            // "" and "-" are the standard streams
+	dir  string            // the last -C
+	from map[string]string // the -C before each operand, where it is not the last
 }
+
+// within returns the directory that all -C so far lead to, one from the other.
+func (t tarRun) within(o options) string {
+	dir := t.proc.dir
+	for _, to := range append(slices.Clone(o["C"]), o["directory"]...) {
+		dir = absolute(dir, to)
+	}
+	return dir
+}
+
+func (t tarRun) note(before options, operand string) { t.from[operand] = t.within(before) }
 
 const tarFatal = "tar: Error is not recoverable: exiting now"
 
@@ -189,7 +202,7 @@ func (t tarRun) filesFrom(name string, null bool) ([]string, error) {
 
 // add writes a file and, if recursive, what is below it.
 func (t tarRun) add(w *tar.Writer, name string, recursive bool) error {
-	at := absolute(t.dir, name)
+	at := absolute(orElse(t.from[name], t.dir), name)
 	f, err := t.look(at, false)
 	if err != nil {
 		return err
@@ -207,7 +220,7 @@ func (t tarRun) add(w *tar.Writer, name string, recursive bool) error {
 			return err
 		}
 	default:
-		return t.addFile(w, h, at)
+		return t.addFile(w, h, at, f.info.Size())
 	}
 	if err := w.WriteHeader(h); err != nil {
 		return fmt.Errorf("tar header: %w", err)
@@ -220,22 +233,38 @@ func (t tarRun) add(w *tar.Writer, name string, recursive bool) error {
 		return err
 	}
 	for _, e := range list {
-		if err := t.add(w, path.Join(name, e.Name()), true); err != nil {
+		below := path.Join(name, e.Name())
+		t.from[below] = t.from[name]
+		if err := t.add(w, below, true); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t tarRun) addFile(w *tar.Writer, h *tar.Header, at string) error {
-	data, err := t.node.readFile(at)
+// small is the size of a file that is read as a whole before it is written.
+const small = 1 << 20
+
+func (t tarRun) addFile(w *tar.Writer, h *tar.Header, at string, size int64) error {
+	f, err := t.use(at)
 	if err != nil {
 		return err
 	}
-	h.Size = int64(len(data))
+	defer f.Close()
+	// How much a small one holds is known once it is read: the kernel's say that they are empty.
+	var content io.Reader = f
+	if size > small {
+		h.Size, content = size, io.LimitReader(f, size)
+	} else {
+		data, err := io.ReadAll(f)
+		if err != nil {
+			return err
+		}
+		h.Size, content = int64(len(data)), bytes.NewReader(data)
+	}
 	if err := w.WriteHeader(h); err != nil {
 		return fmt.Errorf("tar header: %w", err)
 	}
-	_, err = t.copy(w, bytes.NewReader(data))
+	_, err = t.copy(w, content)
 	return err
 }

@@ -57,6 +57,21 @@ func ParseFileSize(argv []string, out []byte) (int64, error) {
 	return n, nil
 }
 
+// ParseFileSizes reads what "stat -c '%s %n' FILE..." prints of the files that are
+// there.
+func ParseFileSizes(argv []string, out []byte) (map[string]int64, error) {
+	sizes := map[string]int64{}
+	for line := range strings.Lines(string(out)) {
+		size, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		n, err := strconv.ParseInt(size, 10, 64)
+		if !ok || err != nil || n < 0 {
+			return nil, wanted(argv, "a number of bytes and a name in each line", out)
+		}
+		sizes[name] = n
+	}
+	return sizes, nil
+}
+
 var ownerLine = regexp.MustCompile(`^([0-9]{1,10}) ([0-9]{1,10}) ([0-7]{1,4})$`)
 
 // ParseOwner reads what "stat -c '%u %g %a' FILE" prints.

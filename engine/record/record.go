@@ -51,6 +51,11 @@ func LocalFile(app, name string) string { return path.Join(localDir, app, name) 
 // ImageFile returns the path of the facts of one image; see builtins/oci.
 func ImageFile(name string) string { return path.Join(localDir, "images", name+".json") }
 
+// StoreFile returns a path in the node's store of images; see builtins/oci.
+func StoreFile(elem ...string) string {
+	return path.Join(append([]string{localDir, "store"}, elem...)...)
+}
+
 // LockPath returns the path of the app's lock.
 func LockPath(app string) string { return path.Join(lockDir, app+".lock") }
 
