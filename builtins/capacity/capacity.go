@@ -16,6 +16,7 @@ import (
 	"github.com/tengil/tengil/builtins/zfs"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
+	"github.com/tengil/tengil/engine/record"
 )
 
 // Check returns the check of a whole plan.
@@ -25,7 +26,7 @@ func Check() engine.Check { return engine.Check{Asks: asks, Find: find} }
 func vmGlob(node string) string { return "/etc/pve/nodes/" + node + "/qemu-server/*.conf" }
 
 func asks(g *engine.Graph, f *engine.Facts) []engine.Ask {
-	out := []engine.Ask{engine.AskGlob(vmGlob(f.Node))}
+	out := append([]engine.Ask{engine.AskGlob(vmGlob(f.Node))}, pve.SpaceAsks([]string{pve.StoreParent})...)
 	for _, name := range storages(g, f) {
 		out = append(out, spaceAsk(f, name)...)
 	}
@@ -69,6 +70,10 @@ func spaceAsk(f *engine.Facts, name string) []engine.Ask {
 // free returns the bytes that are free on a storage; ok is false where that is
 // not known.
 func free(a *engine.Answers, f *engine.Facts, name string) (n engine.Size, ok bool, err error) {
+	if name == store {
+		n, err := pve.FreeSpace(a, pve.StoreParent)
+		return n, err == nil, err
+	}
 	s, _ := storage(f, name)
 	switch {
 	case s.Type == "zfspool":
@@ -200,6 +205,9 @@ func vmWithMAC(a *engine.Answers, f *engine.Facts, mac string) string {
 // nearlyFull is from which use on a pool is worth a word: ZFS slows down there.
 const nearlyFull = 90
 
+// store stands among the storages for where images are kept; it is none of them.
+const store = ""
+
 // spaces compares what is to be unpacked with what is free. An image takes
 // unpacked at least what it takes packed, so that less than that cannot work.
 func spaces(wants []want, p *engine.Plan, a *engine.Answers) ([]engine.Finding, error) {
@@ -231,6 +239,11 @@ func spaces(wants []want, p *engine.Plan, a *engine.Answers) ([]engine.Finding, 
 		if image.Pulls && !pulled[w.Image] {
 			pulled[w.Image] = true
 			add(p.Facts.Default.Templates, w, image.Size, 0)
+			if s, _ := storage(p.Facts, p.Facts.Default.Templates); pve.SameFileSystem(a, s.Path, pve.StoreParent) {
+				add(p.Facts.Default.Templates, w, image.Size, 0) // there twice: as archive and as blobs
+			} else {
+				add(store, w, image.Size, 0)
+			}
 		}
 	}
 	var out []engine.Finding
@@ -249,12 +262,19 @@ func spaces(wants []want, p *engine.Plan, a *engine.Answers) ([]engine.Finding, 
 		case !ok:
 		case u.needs > n || n == 0:
 			out = append(out, u.last.finding(true, "free some space there, or choose another storage",
-				"storage %s has %s free; the images alone need more than %s", name, about(n), about(u.needs)))
+				"%s has %s free; the images alone need more than %s", place(name), about(n), about(u.needs)))
 		case u.disks > n:
 			out = append(out, u.last.finding(false, "", "the disks of the new containers may grow to %s together; storage %s has %s free", u.disks, name, about(n)))
 		}
 	}
 	return append(out, pools(wants, p)...), nil
+}
+
+func place(storage string) string {
+	if storage == store {
+		return record.StoreFile()
+	}
+	return "storage " + storage
 }
 
 // pools warns of pools that are nearly full and that the plan puts something on.

@@ -225,7 +225,7 @@ func space(f *engine.Facts, answers *engine.Answers) []check {
 		}
 		return room("space", dir+" ("+what+")", "on the node:\n    du -xh "+dir+" | sort -h | tail", free)
 	}
-	checks := []check{look("where images are put together", pve.StagingDir)}
+	checks := []check{look("where images are kept", pve.StoreParent)}
 	if dir := templatesDir(f); dir != "" {
 		checks = append(checks, look("archives of images", dir))
 	}

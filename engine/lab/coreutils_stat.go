@@ -198,7 +198,7 @@ func statProgram(p *proc) int {
 const fsBlock = 4096
 
 // statFS prints what stat -f says of the file system of a file, in the format's
-// %a, %f, %b and %S. The node's root is as large as its directory storages, and
+// %a, %f, %b, %S and %i. The node's root is as large as its directory storages, and
 // what lies in /var/tmp fills it.
 func (p *proc) statFS(name, format string) error {
 	if _, err := p.look(name, true); err != nil {
@@ -211,6 +211,7 @@ func (p *proc) statFS(name, format string) error {
 	blocks := strconv.FormatInt(max(free, 0)/fsBlock, 10)
 	fmt.Fprint(p.stdout, strings.NewReplacer(
 		"%a", blocks, "%f", blocks, "%b", strconv.FormatInt(dirStorageSize/fsBlock, 10), "%S", strconv.Itoa(fsBlock), "%n", name,
+		"%i", "9f2c11d5a0b3e761",
 	).Replace(format))
 	return nil
 }

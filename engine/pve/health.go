@@ -19,8 +19,8 @@ const (
 	PolicyFile = "/etc/containers/policy.json" // skopeo pulls nothing without
 	SubUIDFile = "/etc/subuid"                 // which ids root may map containers to
 	SubGIDFile = "/etc/subgid"
-	// StagingDir is where skopeo keeps what it is about to write to an archive.
-	StagingDir = "/var/tmp"
+	// StoreParent is on the file system of the store of images, and is always there.
+	StoreParent = "/var/lib"
 
 	membersFile    = "/etc/pve/.members"
 	sshdConfig     = "/etc/ssh/sshd_config"
@@ -40,7 +40,7 @@ func syncAsk() engine.Ask {
 	return engine.AskRun("timedatectl", "show", "-p", "NTPSynchronized", "--value")
 }
 
-func spaceAsk(dir string) engine.Ask { return engine.AskRun("stat", "-f", "-c", "%a %S", dir) }
+func spaceAsk(dir string) engine.Ask { return engine.AskRun("stat", "-f", "-c", "%a %S %i", dir) }
 
 // HealthAsks are the questions about the state of a node, besides FactAsks, whose
 // answers the functions of this file read.
@@ -48,7 +48,7 @@ func HealthAsks() []engine.Ask {
 	return []engine.Ask{
 		engine.AskFile(PolicyFile), engine.AskFile(membersFile), engine.AskFile(SubUIDFile), engine.AskFile(SubGIDFile),
 		engine.AskFile(sshdConfig), engine.AskGlob(sshdConfigGlob), engine.AskFile(passwdFile),
-		clockAsk(), syncAsk(), engine.AskRun("id", "-u"), spaceAsk(StagingDir),
+		clockAsk(), syncAsk(), engine.AskRun("id", "-u"), spaceAsk(StoreParent),
 	}
 }
 
@@ -64,15 +64,28 @@ func SpaceAsks(dirs []string) []engine.Ask {
 
 // FreeSpace returns how much may be written to a directory.
 func FreeSpace(a *engine.Answers, dir string) (engine.Size, error) {
+	free, _, err := fileSystem(a, dir)
+	return free, err
+}
+
+// SameFileSystem reports whether two directories are known to share their space.
+func SameFileSystem(a *engine.Answers, dir, other string) bool {
+	_, x, err := fileSystem(a, dir)
+	_, y, otherErr := fileSystem(a, other)
+	return err == nil && otherErr == nil && x == y
+}
+
+// fileSystem returns what is free and the file system's id (statfs(2)).
+func fileSystem(a *engine.Answers, dir string) (free engine.Size, id string, err error) {
 	ans := a.Get(spaceAsk(dir))
 	if ans.Err != nil {
-		return 0, ans.Err
+		return 0, "", ans.Err
 	}
 	var blocks, size int64
-	if _, err := fmt.Sscan(string(ans.Result.Stdout), &blocks, &size); err != nil {
-		return 0, fmt.Errorf("stat -f %s: wanted free blocks and their size, got %q", dir, ans.Result.Stdout)
+	if _, err := fmt.Sscan(string(ans.Result.Stdout), &blocks, &size, &id); err != nil {
+		return 0, "", fmt.Errorf("stat -f %s: wanted free blocks, their size and the id of the file system, got %q", dir, ans.Result.Stdout)
 	}
-	return engine.Size(blocks * size), nil
+	return engine.Size(blocks * size), id, nil
 }
 
 // A Cluster is what pmxcfs says of the cluster that a node is in.
