@@ -125,6 +125,13 @@ var promise8 = []struct {
 		r.mustRun("x.star", hostileApp, nil) // the size tells before anything is done
 		r.mustBeOf(digest)
 	}},
+	{"a layer of an earlier pull that is cut short", func(t *testing.T, r *rig, digest string) {
+		r.mustRun("x.star", strings.Join(strings.Split(hostileApp, "\n")[:2], "\n")+"\n", nil)
+		r.changeBlob("\x1f\x8b\x08", func(_ *testing.T, data []byte) []byte { return data[:len(data)/2] }) // how gzip begins
+		r.removeArchives()
+		r.mustRun("x.star", hostileApp, nil)
+		r.mustBeOf(digest)
+	}},
 	{"a blob that is damaged while the archive is gone", func(t *testing.T, r *rig, digest string) {
 		r.mustRun("x.star", strings.Join(strings.Split(hostileApp, "\n")[:2], "\n")+"\n", nil)
 		r.changeBlob("PATH=/bin", func(_ *testing.T, data []byte) []byte {

@@ -19,7 +19,7 @@ import (
 
 // The store of a node has the blobs of all its images, each once, by their
 // digests, and of each image an index that names its manifest. An archive, which
-// Proxmox unpacks, is made of them. See docs/adr/0019-store-of-layers.md.
+// Proxmox unpacks, is made of them. See docs/adr/0019-a-store-of-layers.md.
 //
 //	store/oci-layout
 //	store/blobs/sha256/DIGEST          layers, configs, manifests
