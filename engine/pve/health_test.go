@@ -106,7 +106,7 @@ func TestClocksSpaceAndShell(t *testing.T) {
 			t.Errorf("%q: got %v, %v", out, follows, known)
 		}
 	}
-	if got, err := FreeSpace(said(spaceAsk("/x"), "1000 4096\n"), "/x"); err != nil || got != 4096000 {
+	if got, err := FreeSpace(said(spaceAsk("/x"), "1000 4096 ab\n"), "/x"); err != nil || got != 4096000 {
 		t.Errorf("space: %v, %v", got, err)
 	}
 	if _, err := FreeSpace(said(spaceAsk("/x"), "much\n"), "/x"); err == nil {
