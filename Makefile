@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 60s
 export CGO_ENABLED ?= 0
 
-.PHONY: real help setup build cross demo images stack test exhaust check race bench bench-peers fuzz mutations docs man clean
+.PHONY: real help setup build cross demo images stack test exhaust check race bench bench-peers fuzz mutations docs proto man clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ mutations: ## break each promise on purpose, one by one: a test must notice each
 
 docs: build ## write docs/reference.md anew
 	./tg docs --markdown > docs/reference.md
+
+proto: ## write what protoc makes of the protocol of plugins; apt install protobuf-compiler
+	plugins/registryv1/generate.sh .
 
 man: build ## write the manual pages of tg to ./man
 	./tg man --dir man

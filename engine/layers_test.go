@@ -23,6 +23,8 @@ var only = []struct {
 	{"go.starlark.net", []string{"engine/recipe", "builtins"}, "the language of recipes must not leak into the engine"},
 	{"golang.org/x/crypto/ssh", []string{"engine/sshhost", "engine/lab"}, "one package knows how a node is reached, the lab is its other end"},
 	{"github.com/hashicorp/go-plugin", []string{"plugins"}, "plugins are processes; nothing else needs to know"},
+	{"google.golang.org/grpc", []string{"plugins"}, "plugins are processes; nothing else needs to know"},
+	{"google.golang.org/protobuf", []string{"plugins"}, "plugins are processes; nothing else needs to know"},
 	{"github.com/olekukonko/tablewriter", []string{"cmd/tg/ui"}, "one package draws"},
 	{"github.com/spf13/cobra", []string{"cmd/tg"}, "commands are wiring"},
 	{"github.com/google/go-containerregistry", []string{"engine/lab", "engine/ocireg"}, "nodes pull with skopeo; only the lab serves images"},
