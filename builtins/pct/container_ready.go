@@ -110,7 +110,9 @@ func (c ready) wait(ctx context.Context, w engine.Work, t probe.Target) error {
 // await probes until the application answers, its container stops or time is up.
 func (c ready) await(ctx context.Context, w engine.Work, t probe.Target) error {
 	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, 2*time.Second
+	// A pause is about a quarter of what was waited before, so that an answer is not
+	// seen much later than it could be.
+	b.InitialInterval, b.MaxInterval, b.Multiplier = 100*time.Millisecond, 2*time.Second, 1.25
 	tries := 0
 	// The library would give up as soon as the next pause led beyond the limit.
 	limited, cancel := context.WithTimeout(ctx, c.timeout)

@@ -175,10 +175,13 @@ func (c start) waitAddress(ctx context.Context, h engine.Host, vmid int) (string
 			return "", backoff.Permanent(err)
 		}
 		addr, err := addressOf(a, vmid)
-		if running, lookErr := isRunning(ctx, h, vmid); addr == "" && lookErr == nil && !running {
+		if addr != "" {
+			return addr, err
+		}
+		if running, lookErr := isRunning(ctx, h, vmid); lookErr == nil && !running {
 			return "", backoff.Permanent(c.stoppedByItself(vmid, "its address"))
 		}
-		if err == nil && addr == "" {
+		if err == nil {
 			err = engine.WithHint(fmt.Errorf("CT %d got no address on %s by DHCP", vmid, c.net.Bridge),
 				"is there a DHCP server on that bridge? A fixed one: ip = \"ADDRESS/PREFIX\", gateway = \"…\"")
 		}

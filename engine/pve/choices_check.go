@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tengil/tengil/engine"
 )
@@ -53,8 +54,12 @@ func checkLimits(l engine.Limits) error {
 // A registry is a host, maybe with a port; a mirror may have a path besides, as
 // one that stands for several registries does (distribution/reference).
 var (
-	registryName = regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$`)
-	mirrorName   = regexp.MustCompile(registryName.String()[:len(registryName.String())-1] + `(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	registryName = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$`)
+	})
+	mirrorName = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(registryName().String()[:len(registryName().String())-1] + `(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	})
 )
 
 // checkMirrors checks the mirrors that a host's owner has chosen, by registry.
@@ -62,11 +67,11 @@ func checkMirrors(mirrors map[string]string) error {
 	for _, registry := range slices.Sorted(maps.Keys(mirrors)) {
 		mirror := mirrors[registry]
 		switch {
-		case !registryName.MatchString(registry):
+		case !registryName().MatchString(registry):
 			return fmt.Errorf("mirror of %q: wanted a registry, such as docker.io", registry)
 		case registry == "index.docker.io" || registry == "registry-1.docker.io":
 			return fmt.Errorf("mirror of %q: images name that registry docker.io", registry)
-		case !mirrorName.MatchString(mirror):
+		case !mirrorName().MatchString(mirror):
 			return fmt.Errorf("mirror of %s: wanted a registry, such as mirror.lan:5000 or mirror.lan/hub, got %q", registry, mirror)
 		case mirror == registry:
 			return fmt.Errorf("mirror of %s: it is that registry itself", registry)

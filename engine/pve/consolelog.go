@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/tengil/tengil/engine"
@@ -45,13 +46,15 @@ func ConsoleInclude(dir string) KV { return KV{Key: LXCInclude, Value: path.Clea
 
 // sequences are what a program sends to a terminal besides text: CSI with its
 // parameters, OSC up to its end, and the short ones.
-var sequences = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[ -/]*[0-~])")
+var sequences = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[ -/]*[0-~])")
+})
 
 // ConsoleLine returns a line of a log as text alone: without what a terminal would obey
 // and without what lets a reader see something else than what is there. What a line
 // wrote over itself, as a progress bar does, is left out.
 func ConsoleLine(line string) string {
-	line = strings.TrimRight(sequences.ReplaceAllString(line, ""), "\r\n")
+	line = strings.TrimRight(sequences().ReplaceAllString(line, ""), "\r\n")
 	line = line[strings.LastIndexByte(line, '\r')+1:]
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || r != '\t' && engine.Misleads(r) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/tengil/tengil/engine"
 )
@@ -130,14 +131,16 @@ func NodeName(a *engine.Answers) (string, error) {
 		return "", err
 	}
 	short, _, _ := strings.Cut(long, ".") // the cluster uses the short one
-	if !nodeName.MatchString(short) {
+	if !nodeName().MatchString(short) {
 		return "", fmt.Errorf("uname -n: wanted the name of a node, got %.80q", long)
 	}
 	return short, nil
 }
 
 // nodeName is what PVE takes as the name of a node (pve-node in JSONSchema.pm).
-var nodeName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
+var nodeName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
+})
 
 // word returns the only word that a command printed, on a whole line.
 func word(a *engine.Answers, argv ...string) (string, error) {

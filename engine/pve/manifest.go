@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/tengil/tengil/engine"
 )
@@ -71,7 +72,7 @@ func (m Manifest) CheckLayers(diffIDs int) error {
 	}
 	var total engine.Size
 	for i, l := range m.Layers {
-		if !layerType.MatchString(l.MediaType) {
+		if !layerType().MatchString(l.MediaType) {
 			return fmt.Errorf("layer %d of the image has media type %q; Proxmox unpacks tar, tar+gzip and tar+zstd", i+1, l.MediaType)
 		}
 		if total += engine.Size(l.Size); l.Size > int64(MaxImageSize) || total > MaxImageSize {
@@ -83,8 +84,10 @@ func (m Manifest) CheckLayers(diffIDs int) error {
 
 // layerType matches the media types of layers that pct create unpacks, and those
 // of Docker that skopeo turns into them.
-var layerType = regexp.MustCompile(`^application/vnd\.oci\.image\.layer\.(nondistributable\.)?v1\.tar(\+gzip|\+zstd)?$|` +
-	`^application/vnd\.docker\.image\.rootfs\.(foreign\.)?diff\.tar(\.gzip|\.zstd)?$`)
+var layerType = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^application/vnd\.oci\.image\.layer\.(nondistributable\.)?v1\.tar(\+gzip|\+zstd)?$|` +
+		`^application/vnd\.docker\.image\.rootfs\.(foreign\.)?diff\.tar(\.gzip|\.zstd)?$`)
+})
 
 // Pick returns the entry of an index for linux on arch; among several the first.
 func (m Manifest) Pick(arch string) (Descriptor, error) {

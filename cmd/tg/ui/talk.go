@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"regexp"
+	"sync"
 
 	"golang.org/x/term"
 
@@ -23,7 +24,9 @@ func (t *Terminal) files() (in, out *os.File, ok bool) {
 	return in, out, inOK && outOK
 }
 
-var termType = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.+_-]{0,60}$`)
+var termType = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.+_-]{0,60}$`)
+})
 
 // Talk hands the terminal over to a program on a node: every key reaches that,
 // Ctrl-C too. The caller must call done to have it back.
@@ -32,7 +35,7 @@ func (t *Terminal) Talk(typ string) (handed *engine.Terminal, done func(), err e
 	if !ok || !t.Talks() {
 		return nil, nil, errors.New("this is no terminal")
 	}
-	if !termType.MatchString(typ) {
+	if !termType().MatchString(typ) {
 		typ = "dumb"
 	}
 	size := func() engine.WindowSize {
