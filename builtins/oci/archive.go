@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tengil/tengil/builtins/act"
 	"github.com/tengil/tengil/engine"
@@ -63,7 +64,7 @@ func (img *image) verify(ctx context.Context, h engine.Host, archive string) err
 // of the unpacked layers, and with them Proxmox checks what it unpacks
 // (proxmox-oci): so nothing else can come out of the archive than what the registry
 // said. An archive that is gone is made anew of what the store has of the image.
-func Provide(ctx context.Context, h engine.Host, app, volume, digest, config string) error {
+func (i *Image) Provide(ctx context.Context, h engine.Host, app, volume, digest, config string) error {
 	want, err := pve.ParseImageConfig([]byte(config))
 	if err != nil {
 		return err
@@ -75,22 +76,34 @@ func Provide(ctx context.Context, h engine.Host, app, volume, digest, config str
 	_, got, err := readArchive(ctx, h, f.Path)
 	var exit *engine.ExitError
 	if errors.As(err, &exit) {
-		size, lookErr := sizeOf(ctx, h, f.Path)
-		if lookErr != nil {
-			return lookErr
+		if restoreErr := i.restore(ctx, h, app, f, want); restoreErr != nil {
+			return restoreErr
 		}
-		if size < 0 {
-			if err := f.restore(ctx, h, app, want); err != nil {
-				return engine.WithHint(fmt.Errorf("archive %s is gone, and the store cannot replace it: %w", volume, err), "run it again: what is missing is then pulled")
-			}
-			_, got, err = readArchive(ctx, h, f.Path)
-		}
+		_, got, err = readArchive(ctx, h, f.Path)
 	}
 	if err == nil {
 		err = sameConfig(got, want)
 	}
 	if err != nil {
 		return DamagedArchive(err, volume)
+	}
+	return nil
+}
+
+// A restoring keeps two containers of one evaluation from making one archive anew at
+// a time; the lock of the app keeps two runs from it.
+type restoring struct{ sync.Mutex }
+
+// restore makes the archive if it is gone.
+func (i *Image) restore(ctx context.Context, h engine.Host, app string, f facts, want pve.ImageConfig) error {
+	i.restoring.Lock()
+	defer i.restoring.Unlock()
+	size, err := sizeOf(ctx, h, f.Path)
+	if err != nil || size >= 0 {
+		return err
+	}
+	if err := f.restore(ctx, h, app, want); err != nil {
+		return engine.WithHint(fmt.Errorf("archive %s is gone, and the store cannot replace it: %w", f.Archive, err), "run it again: what is missing is then pulled")
 	}
 	return nil
 }

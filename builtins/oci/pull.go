@@ -54,6 +54,8 @@ func Pull() engine.Kind {
 type Image struct {
 	Ref  Reference
 	Arch string // Debian's name: amd64, arm64
+
+	restoring *restoring
 }
 
 // A pull is the wanted state.
@@ -89,7 +91,7 @@ func newPull(c engine.Call) (*engine.Made, error) {
 	return &engine.Made{
 		Name:   name,
 		Parts:  []engine.Part{{Spec: p, Class: engine.Download}},
-		Detail: &Image{Ref: ref, Arch: p.arch},
+		Detail: &Image{Ref: ref, Arch: p.arch, restoring: engine.SharedBy[restoring](c.Shared)},
 	}, nil
 }
 

@@ -7,6 +7,7 @@ package pct
 import (
 	"time"
 
+	"github.com/tengil/tengil/builtins/oci"
 	"github.com/tengil/tengil/builtins/probe"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
@@ -107,6 +108,7 @@ type container struct {
 	gates     pve.Gates
 	fleet     *fleet
 
+	pulled                   *oci.Image
 	imageName                string
 	archive, digest, imageOf engine.Ref // outputs of oci_pull; imageOf is the image's config
 

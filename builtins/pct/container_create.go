@@ -13,7 +13,6 @@ import (
 
 	"github.com/tengil/tengil/builtins/act"
 	"github.com/tengil/tengil/builtins/bind"
-	"github.com/tengil/tengil/builtins/oci"
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
 	"github.com/tengil/tengil/engine/record"
@@ -299,7 +298,7 @@ func clearRemains(ctx context.Context, h engine.Host, app string, vmid int) erro
 // make creates the container under an intent.
 func (c create) make(ctx context.Context, w engine.Work, vmid int) error {
 	// Days may have passed since the image was pulled and verified.
-	if err := oci.Provide(ctx, w.Host, c.app, w.In.Value(c.archive).Reveal(), w.In.Value(c.digest).Reveal(), w.In.Value(c.imageOf).Reveal()); err != nil {
+	if err := c.pulled.Provide(ctx, w.Host, c.app, w.In.Value(c.archive).Reveal(), w.In.Value(c.digest).Reveal(), w.In.Value(c.imageOf).Reveal()); err != nil {
 		return err
 	}
 	task := unit.Task{App: c.app, Name: "create." + c.name, Argv: c.argvCreate(w, vmid)}

@@ -91,7 +91,7 @@ func (c *container) fillImage(a engine.Args) error {
 	if !ok {
 		return engine.ArgErrorf("image", "%s is no image", h.ID)
 	}
-	c.imageName = img.Ref.String()
+	c.pulled, c.imageName = img, img.Ref.String()
 	c.archive = engine.Ref{Node: h.ID.Node(""), Output: "archive"}
 	c.digest = engine.Ref{Node: h.ID.Node(""), Output: "digest"}
 	c.imageOf = engine.Ref{Node: h.ID.Node(""), Output: "config"}
