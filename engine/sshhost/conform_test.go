@@ -112,7 +112,7 @@ func openSSH(t *testing.T, more string) sshhost.Endpoint {
 	addr := freeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	config := fmt.Sprintf("Port %s\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\n"+
-		"PermitRootLogin yes\nUsePAM no\nPidFile none\n", port, hostFile, allowed) + more
+		"PermitRootLogin yes\nUsePAM no\nPidFile none\nSetEnv HOME=%s\n", port, hostFile, allowed, dir) + more
 	configFile := filepath.Join(dir, "sshd_config")
 	if err := os.WriteFile(configFile, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
