@@ -18,8 +18,9 @@ build: ## build ./tg
 	$(GO) build -trimpath -o tg ./cmd/tg
 
 # Several packages at once are compiled and not linked, which is what takes long.
+# What this machine most likely is comes last: .ci/run has compiled it by then.
 cross: ## see that tg compiles for every system it is meant for
-	@for os in linux darwin windows; do for arch in amd64 arm64; do \
+	@for os in windows darwin linux; do for arch in arm64 amd64; do \
 	  echo "compile $$os/$$arch"; CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build ./cmd/... || exit 1; \
 	done; done
 
@@ -32,8 +33,9 @@ images: ## build the images of testdata/stack, which real containers are tested 
 stack: ## put these images into a registry on 127.0.0.1:5000, which is started if there is none
 	$(GO) run ./engine/lab/debimage/make-images -serve -push 127.0.0.1:5000
 
+# Tests wait as much as they compute: twice as many packages as a small machine has cores.
 test: ## all tests
-	$(GO) test -parallel 8 -timeout 30m ./...
+	$(GO) test -p 4 -parallel 8 -timeout 30m ./...
 
 exhaust: ## faults at every command of every case, on every release; takes a while
 	EXHAUSTIVE=1 $(GO) test -parallel 8 -timeout 120m ./builtins ./recipes ./cmd/tg
@@ -42,8 +44,10 @@ real: ## what runs in containers for real, thoroughly: cut over OpenSSH, reached
 	@.ci/packages real
 	REAL=1 $(GO) test -v -parallel 8 -timeout 60m -run 'TestReal|TestARealLab' ./cmd/tg
 
+# A program with the detector sleeps a second before it exits, so that what still runs
+# may be caught; scripts run tg hundreds of times.
 race: ## all tests with the race detector (needs a C compiler), of many like cases a few
-	CGO_ENABLED=1 $(GO) test -race -short -parallel 8 -timeout 30m ./...
+	GORACE="atexit_sleep_ms=10 $$GORACE" CGO_ENABLED=1 $(GO) test -race -short -p 4 -parallel 8 -timeout 30m ./...
 
 check: ## what a change must pass: format, vet, staticcheck, race detector, tidy modules
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "not gofmt-clean:"; echo "$$out"; exit 1; } >&2
