@@ -154,8 +154,12 @@ func hostileArchives() []archiveCase {
 
 // hostileArchivesRun replaces the archive when it has just got its final name.
 func hostileArchivesRun(t *testing.T) int {
-	cases := hostileArchives()
-	for _, c := range cases {
+	ran, cases := 0, hostileArchives()
+	for i, c := range cases {
+		if raceSkips(i) {
+			continue
+		}
+		ran++
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, "9.2")
@@ -178,7 +182,7 @@ func hostileArchivesRun(t *testing.T) int {
 			r.converges()
 		})
 	}
-	return len(cases)
+	return ran
 }
 
 // meddle changes the archive when it has just got its final name.
