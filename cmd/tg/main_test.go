@@ -14,12 +14,17 @@ import (
 
 	"github.com/tengil/tengil/engine/lab"
 	"github.com/tengil/tengil/engine/lab/labtest"
+	"github.com/tengil/tengil/plugins/registrytest"
+	"github.com/tengil/tengil/plugins/sdk"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected files in the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(checked{m}, map[string]func(){"tg": main})
+	testscript.Main(checked{m}, map[string]func(){
+		"tg":     main,
+		"sample": func() { sdk.ServeEngine(registrytest.NewSample("amd64", nil)) }, // a plugin
+	})
 }
 
 // A checked is the tests of the package, which must not leave anything.
