@@ -8,6 +8,7 @@ import (
 	"github.com/tengil/tengil/builtins/oci"
 	"github.com/tengil/tengil/builtins/pct"
 	"github.com/tengil/tengil/builtins/probe"
+	"github.com/tengil/tengil/builtins/script"
 	"github.com/tengil/tengil/builtins/secret"
 	"github.com/tengil/tengil/builtins/zfs"
 	"github.com/tengil/tengil/engine"
@@ -26,6 +27,7 @@ func Kinds() []engine.Kind {
 		secret.Secret(),
 		pct.Exec(),
 		host.Exec(),
+		script.Kinds(),
 	}
 }
 

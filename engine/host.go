@@ -106,15 +106,20 @@ func (e *ExitError) Error() string {
 	if len(said) > 4000 {
 		said = said[:2000] + "\n…\n" + said[len(said)-2000:]
 	}
-	head := e.Argv[:min(3, len(e.Argv))]
-	if i := slices.IndexFunc(head, func(a string) bool { return strings.HasPrefix(a, "-") }); i > 0 {
-		head = head[:i]
-	}
-	msg := fmt.Sprintf("%s: exit status %d", strings.Join(head, " "), e.Exit)
+	msg := fmt.Sprintf("%s: exit status %d", e.Command(), e.Exit)
 	if said != "" {
 		msg += ": " + strings.ReplaceAll(said, "\n", "\n    ")
 	}
 	return msg
+}
+
+// Command is the command up to its first option, and at most three words of it.
+func (e *ExitError) Command() string {
+	head := e.Argv[:min(3, len(e.Argv))]
+	if i := slices.IndexFunc(head, func(a string) bool { return strings.HasPrefix(a, "-") }); i > 0 {
+		head = head[:i]
+	}
+	return strings.Join(head, " ")
 }
 
 // A File is content for WriteFile. Missing parent directories are made, root only.

@@ -25,6 +25,9 @@ type Kind struct {
 	// node; both nil for kinds that leave nothing of their own.
 	FindAsks func(known *Answers) []Ask
 	Find     func(a *Answers) ([]Found, error)
+	// Define, in place of New, makes a kind of one that a file of a catalog defines. A
+	// Kind that has it is no recipe function itself.
+	Define func(Script) Kind
 }
 
 // A Constructor describes a recipe function that makes a value, not a

@@ -42,14 +42,14 @@ func newExec(c engine.Call) (*engine.Made, error) {
 	}
 	part := engine.Part{Uses: command.Refs()}
 	for _, h := range c.Args.Steps("after") {
-		part.After = append(part.After, lastNode(h))
+		part.After = append(part.After, Last(h))
 	}
 	part.Spec = execSpec{mark.Mark{App: c.App, Step: engine.StepID(ExecKind + "/" + name)}, command}
 	return &engine.Made{Name: name, Parts: []engine.Part{part}}, nil
 }
 
-// lastNode returns the node that ends a step: of a container the one that is ready.
-func lastNode(h *engine.Handle) engine.NodeID {
+// Last returns the node that ends a step: of a container the one that is ready.
+func Last(h *engine.Handle) engine.NodeID {
 	if h.ID.Kind() == "pct_create" {
 		return h.ID.Node("ready")
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -32,6 +33,7 @@ import (
 type Language struct {
 	Kinds        []engine.Kind
 	Constructors []engine.Constructor
+	Catalogs     map[string]fs.FS // that recipes load from by name
 }
 
 // A Case is a recipe that makes use of one kind.
@@ -159,7 +161,7 @@ func (n *node) plan(text string) *engine.Plan {
 	src := "recipe(name = \"app\")\n" + text
 	r, err := recipe.Load(n.t.Context(), "app.star", recipe.Options{
 		Kinds: n.lang.Kinds, Constructors: n.lang.Constructors, Facts: facts,
-		FS: fstest.MapFS{"app.star": {Data: []byte(src)}},
+		FS: fstest.MapFS{"app.star": {Data: []byte(src)}}, Catalogs: n.lang.Catalogs,
 	})
 	if err != nil {
 		n.t.Fatalf("evaluate:\n%s\n%v", src, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"strconv"
 	"strings"
@@ -300,9 +301,9 @@ func timedatectlProgram(p *proc) int {
 func (n *node) installed() map[string]string {
 	data, err := n.readFile("/var/lib/dpkg/status")
 	if err != nil {
-		return n.packages().packages
+		return n.withServices(maps.Clone(n.packages().packages))
 	}
-	all := map[string]string{}
+	all := n.withServices(map[string]string{})
 	name := ""
 	for line := range strings.Lines(string(data)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
@@ -311,6 +312,16 @@ func (n *node) installed() map[string]string {
 			name = value
 		case "Version":
 			all[name] = value
+		}
+	}
+	return all
+}
+
+// withServices adds the packages of services that are installed.
+func (n *node) withServices(all map[string]string) map[string]string {
+	for _, s := range services() {
+		if n.exists(s.binary) {
+			all[s.pkg] = s.version
 		}
 	}
 	return all

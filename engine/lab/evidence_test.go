@@ -3,6 +3,7 @@ package lab
 import (
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path"
@@ -31,6 +32,7 @@ func uncaptured() map[string]string {
 		"zfs umount": public, "zfs version": public,
 		"pvesh get /version": inferred, "pvesh get /nodes": inferred, "pvesh get /nodes/N/status": inferred, "pvesh get /nodes/N/version": inferred,
 		"systemctl is-active": public, "systemctl is-failed": public, "systemctl kill": public, "systemctl list-units": public,
+		"systemctl reload-or-restart": public, "systemctl start": public, "apt-get": public, "exportfs": public, "testparm": public,
 		"systemctl reset-failed": public, "systemctl stop": public, "systemctl daemon-reload": public,
 		"pvesh create /nodes/N/lxc/ID/status/shutdown": fromSource, "pvesh create /nodes/N/lxc/ID/status/reboot": fromSource,
 		"pvesh get /nodes/N/tasks/UPID/status": fromSource, "pvesh get /nodes/N/tasks/UPID/log": fromSource,
@@ -172,6 +174,7 @@ func checkDispatched(t *testing.T, names []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.exec(t.Context(), []string{"apt-get", "install", "samba", "nfs-kernel-server"}, rootEnv(), rootHome, eofReader{}, io.Discard, io.Discard)
 	unknown := regexp.MustCompile(`(?i)unknown command|unrecognized command|does not model|handler defined|command not found`)
 	places := strings.NewReplacer("/N", "/"+n.name, "/ID", "/101", "/S/", "/local/", "/UPID", "/UPID:pve:00000001:00000001:00000001:vzcreate:101:root@pam:")
 	for _, name := range names {

@@ -129,7 +129,7 @@ func withPID(ctx context.Context, tell func(pid int)) context.Context {
 // program finds a program by the name or path that it is called by.
 func (n *node) program(name string) (program, bool) {
 	run, ok := n.programs[path.Base(name)]
-	return run, ok
+	return run, ok && !n.lacks(path.Base(name))
 }
 
 // interruptible ends a read of stdin that blocks when ctx ends, if stdin is a

@@ -6,7 +6,7 @@ import "maps"
 func programs() map[string]program {
 	all := map[string]program{}
 	for _, some := range []map[string]program{
-		corePrograms(), zfsPrograms(), systemdPrograms(), guestPrograms(), imagePrograms(),
+		corePrograms(), zfsPrograms(), systemdPrograms(), guestPrograms(), imagePrograms(), servicePrograms(),
 	} {
 		maps.Copy(all, some)
 	}

@@ -94,6 +94,8 @@ func readOnly(argv []string) bool {
 		"systemctl": {"show", "list-units", "is-active", "is-failed", "status"},
 		"skopeo":    {"inspect", "list-tags"},
 		"tar":       {"-tf", "-xOf", "tf", "xOf"},
+		"exportfs":  {"-s", "-v"},
+		"testparm":  {"-s"},
 	}
 	return slices.Contains(reads[name], sub)
 }

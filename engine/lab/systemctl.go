@@ -35,6 +35,8 @@ func systemctlProgram(p *proc) int {
 		return p.isState(o, args[0], names)
 	case "daemon-reload":
 		return 0
+	case "start", "restart", "reload", "reload-or-restart":
+		return p.controlUnits(args[0], names)
 	}
 	return p.failf(1, "Unknown command verb '%s'.", args[0])
 }
@@ -60,9 +62,14 @@ func (n *node) units(patterns []string) []unit {
 // systemd shows it.
 func (n *node) unit(name string) (unit, bool) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if u := n.state.Units.get(serviceName(name)); u != nil {
+	u := n.state.Units.get(serviceName(name))
+	if u != nil {
+		defer n.mu.Unlock()
 		return *u, true
+	}
+	n.mu.Unlock()
+	if s, ok := n.serviceOf(name); ok {
+		return n.asUnit(s), true
 	}
 	return unit{Name: serviceName(name), Active: "inactive", Sub: "dead", Result: "success", Description: serviceName(name)}, false
 }
@@ -146,6 +153,12 @@ func (p *proc) listUnits(o options, patterns []string) int {
 func (p *proc) stopUnits(names []string, stop bool) int {
 	exit := 0
 	for _, name := range names {
+		if s, ok := p.node.serviceOf(name); ok {
+			if err := p.node.setService(s, false); err != nil {
+				exit = p.failf(1, "Failed to stop %s: %v", s.unit, err)
+			}
+			continue
+		}
 		run, loaded := p.node.stopUnit(serviceName(name), stop)
 		if !loaded {
 			exit = p.failf(5, "Failed to stop %[1]s: Unit %[1]s not loaded.", serviceName(name))

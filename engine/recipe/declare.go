@@ -22,6 +22,10 @@ type declaration struct {
 	Example string
 	Params  []engine.Param
 	Run     func(ev *evaluation, c declared) (starlark.Value, error)
+	// Section of the reference; "" is Declarations.
+	Section string
+	// Anywhere says that it may be called before recipe() and in loaded files.
+	Anywhere bool
 }
 
 // A declared is one call of a declaration.
@@ -32,7 +36,7 @@ type declared struct {
 
 // declarations lists the functions of the language in reading order.
 func declarations() []declaration {
-	return []declaration{recipeDecl(), optionDecl(), requiresDecl(), outputDecl(), sizeDecl()}
+	return []declaration{recipeDecl(), optionDecl(), requiresDecl(), outputDecl(), sizeDecl(), kindDecl(), paramDecl(), changeDecl(), sameDecl()}
 }
 
 // declaration returns the recipe function of d.
@@ -45,7 +49,7 @@ func (ev *evaluation) declaration(d declaration) starlark.Value {
 		pos, _ := here(t)
 		return d.Run(ev, declared{b.args, pos})
 	}
-	if d.Name != "recipe" && d.Name != "size" {
+	if !d.Anywhere {
 		return ev.function(d.Name, run)
 	}
 	return starlark.NewBuiltin(d.Name, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
@@ -71,7 +75,7 @@ func recipeDecl() declaration {
 			{Name: "homepage", Type: engine.TypeString, Doc: "Address of the app's own site.", Example: `"https://immich.app"`},
 			{Name: "license", Type: engine.TypeString, Doc: "The app's licence, as an SPDX identifier.", Example: `"AGPL-3.0"`},
 		},
-		Run: (*evaluation).declareRecipe,
+		Run: (*evaluation).declareRecipe, Anywhere: true,
 	}
 }
 
@@ -160,5 +164,6 @@ func sizeDecl() declaration {
 		Run: func(_ *evaluation, c declared) (starlark.Value, error) {
 			return starlark.MakeInt64(int64(c.Size("text"))), nil
 		},
+		Anywhere: true,
 	}
 }

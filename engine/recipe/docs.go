@@ -13,7 +13,7 @@ import (
 // A Doc describes one recipe function, whatever it is.
 type Doc struct {
 	Name    string
-	Section string // "Declarations", "Steps", "Values"
+	Section string // "Declarations", "Steps", "Values", "Kinds"
 	Doc     string // first sentence is the summary
 	Example string
 	Params  []engine.Param
@@ -30,23 +30,30 @@ func (d Doc) Summary() string {
 }
 
 // Docs describes every recipe function, in reading order: the language's own
-// declarations, then steps, then values.
+// declarations, then steps, values, and what defines further kinds.
 func Docs(kinds []engine.Kind, constructors []engine.Constructor) []Doc {
-	var docs []Doc
+	var docs, defining []Doc
 	for _, d := range declarations() {
-		docs = append(docs, Doc{Name: d.Name, Section: "Declarations", Doc: d.Doc, Example: d.Example, Params: d.Params})
+		doc := Doc{Name: d.Name, Section: or(d.Section, "Declarations"), Doc: d.Doc, Example: d.Example, Params: d.Params}
+		if d.Section != "" {
+			defining = append(defining, doc)
+			continue
+		}
+		docs = append(docs, doc)
 	}
 	docs = append(docs, Doc{
 		Name: "fail", Section: "Declarations", Example: `fail("choose a pool or a directory, not both")`,
 		Doc: "Ends the evaluation with a message, which is shown with the line. Several arguments are joined with blanks.",
 	})
 	for _, k := range kinds {
-		docs = append(docs, Doc{k.Name, "Steps", k.Doc, k.Example, k.Params, k.Outputs, k.Result})
+		if k.Define == nil {
+			docs = append(docs, Doc{k.Name, "Steps", k.Doc, k.Example, k.Params, k.Outputs, k.Result})
+		}
 	}
 	for _, c := range constructors {
 		docs = append(docs, Doc{Name: c.Name, Section: "Values", Doc: c.Doc, Example: c.Example, Params: c.Params})
 	}
-	return docs
+	return append(docs, defining...)
 }
 
 // Help returns the description of one recipe function as plain text. An unknown
@@ -121,7 +128,7 @@ func (d Doc) outputName(o engine.Output) string {
 func typeText(p engine.Param) string {
 	t := string(p.Type)
 	switch p.Type {
-	case typeAny:
+	case typeAny, typeRaw:
 		t = "any value"
 	case engine.TypeObject, engine.TypeStep:
 		t = orList(p.Of, t)

@@ -33,7 +33,13 @@ type evaluation struct {
 	files   []string          // display names in the order read
 	content map[string][]byte // by display name
 	modules map[source]*module
-	loading []source // the recipe and the loads under way, outermost first
+	loading []source              // the recipe and the loads under way, outermost first
+	loads   map[source][]source   // what each file loads
+	hosts   map[source]engine.Pos // where a file uses host
+
+	scripts []*scriptKind // in the order defined
+	alone   bool          // no recipe is evaluated: the file of a kind is
+	script  *scriptRun    // what runs of a kind; nil in a recipe
 }
 
 // A madeStep is a step with what tells whether another call is the same one.
@@ -52,6 +58,8 @@ func newEvaluation(cancelled func() error, o Options) *evaluation {
 		made:    map[engine.StepID]*madeStep{},
 		content: map[string][]byte{},
 		modules: map[source]*module{},
+		loads:   map[source][]source{},
+		hosts:   map[source]engine.Pos{},
 	}
 	for i := range o.Kinds {
 		ev.kinds[o.Kinds[i].Name] = &o.Kinds[i]
@@ -72,7 +80,9 @@ func (ev *evaluation) universe() starlark.StringDict {
 		names[ev.o.Constructors[i].Name] = ev.constructor(&ev.o.Constructors[i])
 	}
 	for i := range ev.o.Kinds {
-		names[ev.o.Kinds[i].Name] = ev.kind(&ev.o.Kinds[i])
+		if k := &ev.o.Kinds[i]; k.Define == nil {
+			names[k.Name] = ev.kind(k, k.Name)
+		}
 	}
 	return names
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/tengil/tengil/engine"
 )
 
-// kind returns the recipe function of a step kind.
-func (ev *evaluation) kind(k *engine.Kind) starlark.Value {
-	return ev.function(k.Name, func(t *starlark.Thread, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+// kind returns the recipe function of a step kind, which errors call by label.
+func (ev *evaluation) kind(k *engine.Kind, label string) starlark.Value {
+	return ev.function(label, func(t *starlark.Thread, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		b, err := ev.bind(k.Params, args, kwargs)
 		if err != nil {
 			return nil, err
@@ -71,6 +71,9 @@ func caught(f func() (starlark.Value, error)) (v starlark.Value, err error) {
 }
 
 func (ev *evaluation) mayCall() error {
+	if ev.script != nil {
+		return errors.New("a recipe calls this; the functions of a kind run later, and make no steps")
+	}
 	if ev.inLibrary() {
 		return errors.New("a loaded file only defines functions; the recipe calls them")
 	}

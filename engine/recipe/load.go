@@ -65,6 +65,8 @@ func (ev *evaluation) module(name string) (starlark.StringDict, error) {
 	if err != nil {
 		return nil, err
 	}
+	from := ev.loading[len(ev.loading)-1]
+	ev.loads[from] = append(ev.loads[from], src)
 	if i := slices.Index(ev.loading, src); i >= 0 {
 		return nil, fmt.Errorf("load: %s loads itself: %s", src, chain(slices.Concat(ev.loading[i:], []source{src})))
 	}
@@ -189,11 +191,25 @@ func (ev *evaluation) compile(src source) (*starlark.Program, error) {
 		return nil, syntaxError(err, data)
 	}
 	rewrite(f)
-	prog, err := starlark.FileProgram(f, ev.predeclared.Has)
+	// Alone, a file was resolved before, with what the tg of that day knew.
+	prog, err := starlark.FileProgram(f, func(name string) bool { return ev.predeclared.Has(name) || ev.alone && !starlark.Universe.Has(name) })
 	if err != nil {
 		return nil, ev.resolveErrors(err)
 	}
+	ev.noteHost(src, f)
 	return prog, nil
+}
+
+// noteHost remembers where a resolved file uses host.
+func (ev *evaluation) noteHost(src source, f *syntax.File) {
+	syntax.Walk(f, func(n syntax.Node) bool {
+		if id, ok := n.(*syntax.Ident); ok && id.Name == "host" {
+			if b, ok := id.Binding.(*resolve.Binding); ok && b.Scope == resolve.Predeclared {
+				ev.hosts[src] = position(id.NamePos)
+			}
+		}
+		return true
+	})
 }
 
 // resolveErrors converts what the resolver returns: all that it found, in the

@@ -56,6 +56,9 @@ func condition(v starlark.Value) error {
 	if u, ok := v.(*unknown); ok {
 		return u.errorf("be branched on; to see whether a value was passed, compare it with None")
 	}
+	if a, ok := v.(*answer); ok {
+		return fmt.Errorf("an answer of the node is neither true nor false; look at %s", quotedList(a.AttrNames()))
+	}
 	return nil
 }
 

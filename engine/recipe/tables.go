@@ -13,6 +13,10 @@ import (
 // of several types; Args holds a string, int64, bool, Text, or []string.
 const typeAny engine.Type = "value"
 
+// typeRaw is the type of parameters that take what Starlark has, a function for
+// one; Args holds a starlark.Value.
+const typeRaw engine.Type = "starlark value"
+
 // checkTables reports mistakes in the tables of kinds and constructors, which
 // would otherwise show only when a recipe uses them.
 func (ev *evaluation) checkTables() error {
@@ -42,6 +46,9 @@ func (ev *evaluation) checkTables() error {
 		}
 	}
 	for _, k := range ev.o.Kinds {
+		if k.Define != nil {
+			continue
+		}
 		if err := check(k.Name, k.Params); err != nil {
 			return err
 		}
