@@ -249,6 +249,9 @@ func (n *node) settled(text string) {
 		n.t.Errorf("after a run there is still to do:\n%s", strings.Join(changes(p), "\n"))
 		return
 	}
+	if p.Rounds > 2 {
+		n.t.Errorf("a plan with nothing to do takes %d round trips; wanted 2 at most", p.Rounds)
+	}
 	if err := n.run(n.t.Context(), p, nil); err != nil {
 		n.t.Errorf("run with nothing to do: %v", err)
 	}

@@ -1,21 +1,29 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tengil/tengil/builtins"
+	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/recipe"
+	"github.com/tengil/tengil/recipes"
 )
 
 func (s *session) docsCmd() *cobra.Command {
 	var markdown bool
 	cmd := &cobra.Command{
-		Use:   "docs [NAME]",
+		Use:   "docs [NAME|FILE]",
 		Short: "Explain the functions that recipes call",
+		Long: `Explain the functions that recipes call: all of them in short, or one. Of a FILE
+that ends in .star and defines kinds, explain these.`,
 		Example: `  tg docs
   tg docs pct_create
+  tg docs kinds/samba_share.star
   tg docs --markdown > docs/reference.md`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -30,6 +38,8 @@ func (s *session) docsCmd() *cobra.Command {
 			switch {
 			case markdown && s.json():
 				return usagef("--markdown and --output json; choose one")
+			case len(args) == 1 && strings.HasSuffix(args[0], ".star"):
+				return s.docsOfFile(args[0])
 			case s.json():
 				return s.docsJSON(args)
 			case markdown:
@@ -88,13 +98,7 @@ type valueDoc struct {
 func (s *session) docsJSON(names []string) error {
 	all := []functionDoc{}
 	for _, d := range recipe.Docs(builtins.Kinds(), builtins.Constructors()) {
-		f := functionDoc{Name: d.Name, Section: d.Section, Doc: d.Doc, Example: d.Example, Params: []paramDoc{}, Result: d.Result}
-		for _, p := range d.Params {
-			f.Params = append(f.Params, paramDoc{p.Name, string(p.Type), p.Required, p.Position, p.Default, p.Choices, p.Doc, p.Example})
-		}
-		for _, o := range d.Outputs {
-			f.Outputs = append(f.Outputs, valueDoc{o.Name, o.Doc})
-		}
+		f := docOf(d)
 		if len(names) == 1 && names[0] == d.Name {
 			return s.term.JSON(f)
 		}
@@ -104,6 +108,56 @@ func (s *session) docsJSON(names []string) error {
 		return s.docsOf(names[0]) // says which was meant
 	}
 	return s.term.JSON(all)
+}
+
+func docOf(d recipe.Doc) functionDoc {
+	f := functionDoc{Name: d.Name, Section: d.Section, Doc: d.Doc, Example: d.Example, Params: []paramDoc{}, Result: d.Result}
+	for _, p := range d.Params {
+		f.Params = append(f.Params, paramDoc{p.Name, string(p.Type), p.Required, p.Position, p.Default, p.Choices, p.Doc, p.Example})
+	}
+	for _, o := range d.Outputs {
+		f.Outputs = append(f.Outputs, valueDoc{o.Name, o.Doc})
+	}
+	return f
+}
+
+// docsOfFile describes the kinds that a file defines: one of the user, or one of the
+// catalog, as kinds/samba_share.star.
+func (s *session) docsOfFile(name string) error {
+	src, err := fromFile(name)
+	if errors.Is(err, fs.ErrNotExist) && fs.ValidPath(name) {
+		if _, e := fs.Stat(recipes.FS, name); e == nil {
+			src, err = &source{file: recipes.FS, name: name, close: func() error { return nil }}, nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	scripts, err := recipe.Scripts(src.name, recipe.Options{
+		Kinds: builtins.Kinds(), Constructors: builtins.Constructors(), FS: src.file, Dir: src.dir, Catalogs: src.otherCatalogs(),
+	})
+	if err != nil {
+		return err
+	}
+	if len(scripts) == 0 {
+		return engine.WithHint(fmt.Errorf("%s defines no kinds", name), "to see what a recipe makes:\n    tg recipes show "+name)
+	}
+	all := []functionDoc{}
+	for i, k := range scripts {
+		if s.json() {
+			all = append(all, docOf(recipe.ScriptDoc(k)))
+			continue
+		}
+		if i > 0 {
+			s.printf("\n")
+		}
+		s.printf("%s\n", strings.TrimRight(recipe.ScriptDoc(k).Text(), "\n"))
+	}
+	if s.json() {
+		return s.term.JSON(all)
+	}
+	return nil
 }
 
 func (s *session) docsOf(name string) error {

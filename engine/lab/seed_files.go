@@ -10,7 +10,7 @@ import (
 func freshDirs() []string {
 	return []string{
 		"/etc/pve/nodes/" + nodeName + "/lxc", "/etc/pve/nodes/" + nodeName + "/qemu-server",
-		"/etc/pve/priv", "/etc/pve/ha", "/etc/pve/sdn", "/etc/pve/firewall",
+		"/etc/cron.d", "/etc/pve/priv", "/etc/pve/ha", "/etc/pve/sdn", "/etc/pve/firewall",
 		"/var/lib/vz/template/cache", "/var/lib/vz/template/iso", "/var/lib/vz/dump", "/var/lib/vz/images",
 		"/var/lib/lxc", "/var/log/pve/tasks", "/var/log/lxc", "/var/cache", "/var/tmp",
 		"/run/lock/lxc", "/run/lock/pve-manager", "/run/pve", "/run/lxc", "/run/containers",

@@ -63,7 +63,7 @@ func Help(name string, kinds []engine.Kind, constructors []engine.Constructor) (
 	names := make([]string, len(docs))
 	for i, d := range docs {
 		if names[i] = d.Name; d.Name == name {
-			return d.text(), nil
+			return d.Text(), nil
 		}
 	}
 	if hint := engine.DidYouMean(name, names); hint != "" {
@@ -72,8 +72,14 @@ func Help(name string, kinds []engine.Kind, constructors []engine.Constructor) (
 	return "", fmt.Errorf("there is no recipe function %q; there are %s", name, strings.Join(names, ", "))
 }
 
-// text lays a Doc out for a terminal, 80 columns wide.
-func (d Doc) text() string {
+// ScriptDoc describes a kind that a file defines.
+func ScriptDoc(s engine.Script) Doc {
+	k := s.Kind()
+	return Doc{Name: k.Name, Section: "Steps", Doc: k.Doc, Example: k.Example, Params: k.Params}
+}
+
+// Text lays a Doc out for a terminal, 80 columns wide.
+func (d Doc) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n%s", d.signature(), wrap(d.Doc, "  "))
 	if d.Example != "" {

@@ -39,6 +39,7 @@ type evaluation struct {
 
 	scripts []*scriptKind // in the order defined
 	alone   bool          // no recipe is evaluated: the file of a kind is
+	stored  bool          // it is one that a node kept
 	script  *scriptRun    // what runs of a kind; nil in a recipe
 }
 

@@ -191,8 +191,8 @@ func (ev *evaluation) compile(src source) (*starlark.Program, error) {
 		return nil, syntaxError(err, data)
 	}
 	rewrite(f)
-	// Alone, a file was resolved before, with what the tg of that day knew.
-	prog, err := starlark.FileProgram(f, func(name string) bool { return ev.predeclared.Has(name) || ev.alone && !starlark.Universe.Has(name) })
+	// What a node kept was resolved before, with what the tg of that day knew.
+	prog, err := starlark.FileProgram(f, func(name string) bool { return ev.predeclared.Has(name) || ev.stored && !starlark.Universe.Has(name) })
 	if err != nil {
 		return nil, ev.resolveErrors(err)
 	}

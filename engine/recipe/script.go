@@ -75,7 +75,7 @@ func (s *scriptKind) take() (*instance, error) {
 		return i, nil
 	}
 	s.mu.Unlock()
-	ev, err := fileOfKinds(s.src, bundleOf(s.source, s.o))
+	ev, err := fileOfKinds(s.src, bundleOf(s.source, s.o), s.o.Kinds == nil)
 	if err != nil {
 		return nil, err
 	}

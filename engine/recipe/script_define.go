@@ -204,7 +204,7 @@ func scriptParams(given any) ([]engine.Param, error) {
 func (ev *evaluation) scriptFunction(s *scriptKind) starlark.Value {
 	label := fmt.Sprintf("%s (%s)", s.name, s.pos)
 	i := slices.IndexFunc(ev.o.Kinds, func(k engine.Kind) bool { return k.Define != nil })
-	if i < 0 {
+	if i < 0 || ev.alone {
 		return ev.function(label, func(*starlark.Thread, starlark.Tuple, []starlark.Tuple) (starlark.Value, error) {
 			return nil, errors.New("kinds that a file defines cannot be used here")
 		})
@@ -349,7 +349,7 @@ func notYet() engine.Inputs {
 // Scripts evaluates a file that defines kinds and returns them, in the order
 // defined.
 func Scripts(name string, o Options) ([]engine.Script, error) {
-	ev, err := fileOfKinds(source{path: name}, o)
+	ev, err := fileOfKinds(source{path: name}, o, false)
 	if err != nil {
 		return nil, err
 	}
@@ -383,8 +383,8 @@ func sourceNamed(name string) source {
 	return source{path: name}
 }
 
-// fileOfKinds evaluates a file without a recipe.
-func fileOfKinds(src source, o Options) (ev *evaluation, err error) {
+// fileOfKinds evaluates a file without a recipe; stored says that a node kept it.
+func fileOfKinds(src source, o Options, stored bool) (ev *evaluation, err error) {
 	if o.Facts == nil {
 		o.Facts = &engine.Facts{}
 	}
@@ -394,7 +394,7 @@ func fileOfKinds(src source, o Options) (ev *evaluation, err error) {
 			ev, err = nil, &engine.Error{Err: fmt.Errorf("tengil has a bug: evaluating %s: %v", src, p)}
 		}
 	}()
-	ev.alone = o.Kinds == nil
+	ev.alone, ev.stored = true, stored
 	ev.loading = []source{{}} // in place of the recipe
 	if _, err := ev.run(src); err != nil {
 		return nil, err
