@@ -206,7 +206,7 @@ func binary(e *syntax.BinaryExpr) syntax.Expr {
 // callPos is what messages say of a call: where its function's name begins.
 func callPos(e *syntax.CallExpr) syntax.Position {
 	if dot, ok := e.Fn.(*syntax.DotExpr); ok {
-		return dot.NamePos
+		return dot.Name.NamePos // the parser leaves dot.NamePos empty
 	}
 	start, _ := e.Fn.Span()
 	return start
