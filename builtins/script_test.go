@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -301,4 +302,30 @@ samba_share("odd", path = zfs_dataset("tank/odd", adopt = True, properties = {"m
 	if err == nil || !strings.Contains(err.Error(), "apply: path: smb.conf cannot hold") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// chunk returns the nth block of Starlark of a document.
+func chunk(t *testing.T, file string, nth int) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(string(data), "```python\n")
+	if len(parts) <= nth {
+		t.Fatalf("%s has %d blocks", file, len(parts)-1)
+	}
+	text, _, _ := strings.Cut(parts[nth], "```")
+	return text
+}
+
+// The kind of the guide is right word for word.
+func TestTheKindOfTheGuide(t *testing.T) {
+	lang := language()
+	lang.Files = map[string]string{"motd.star": chunk(t, "../docs/kinds.md", 1)}
+	hello := strings.Replace(chunk(t, "../docs/kinds.md", 2), "recipe(name = \"hello\")\n", "", 1)
+	kindtest.Run(t, lang, []kindtest.Case{{
+		Name: "a message", Kind: "motd", Recipe: hello,
+		Change: strings.Replace(hello, `three."`, `four.", mode = "600"`, 1),
+	}})
 }

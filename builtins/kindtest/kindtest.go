@@ -33,7 +33,17 @@ import (
 type Language struct {
 	Kinds        []engine.Kind
 	Constructors []engine.Constructor
-	Catalogs     map[string]fs.FS // that recipes load from by name
+	Catalogs     map[string]fs.FS  // that recipes load from by name
+	Files        map[string]string // beside the recipes
+}
+
+// catalog is where app.star has that text.
+func (l Language) catalog(src string) fs.FS {
+	files := fstest.MapFS{"app.star": {Data: []byte(src)}}
+	for name, text := range l.Files {
+		files[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return files
 }
 
 // A Case is a recipe that makes use of one kind.
@@ -161,7 +171,7 @@ func (n *node) plan(text string) *engine.Plan {
 	src := "recipe(name = \"app\")\n" + text
 	r, err := recipe.Load(n.t.Context(), "app.star", recipe.Options{
 		Kinds: n.lang.Kinds, Constructors: n.lang.Constructors, Facts: facts,
-		FS: fstest.MapFS{"app.star": {Data: []byte(src)}}, Catalogs: n.lang.Catalogs,
+		FS: n.lang.catalog(src), Catalogs: n.lang.Catalogs,
 	})
 	if err != nil {
 		n.t.Fatalf("evaluate:\n%s\n%v", src, err)

@@ -52,7 +52,7 @@ func (ev *evaluation) convert(p engine.Param, v starlark.Value) (any, error) {
 		return toString(v, "a string"+orOf(p))
 	case typeAny:
 		return toAny(engine.Param{}, v)
-	case typeRaw:
+	case typeRaw, typeFunction, typeDict:
 		return v, nil
 	}
 	return nil, fmt.Errorf("tengil has no type %q", p.Type)

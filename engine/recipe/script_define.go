@@ -36,13 +36,13 @@ func kindDecl() declaration {
 			{Name: "name", Type: engine.TypeString, Required: true, Position: 1, Doc: "What plans, errors and step ids call it: lower-case letters, digits and \"_\".", Example: `"motd"`},
 			{Name: "doc", Type: engine.TypeString, Required: true, Doc: "What it does; the first sentence is the summary.", Example: `"Sets the message of the day."`},
 			{Name: "example", Type: engine.TypeString, Doc: "A line of a recipe that works.", Example: `'motd("hello", text = "Hello")'`},
-			{Name: "params", Type: typeRaw, Doc: "A dict of param() by name. All kinds also have name, the first, and after and adopt.", Example: `{"text": param("text", doc = "The message.")}`},
+			{Name: "params", Type: typeDict, Doc: "What param() returns, by name. All kinds also have name, the first, and after and adopt.", Example: `{"text": param("text", doc = "The message.")}`},
 		},
 		Run: (*evaluation).declareKind, Section: definingSection, Anywhere: true,
 	}
 	for _, f := range scriptFunctions {
-		d.Params = append(d.Params, engine.Param{Name: f.name, Type: typeRaw, Required: f.name != "check", Example: f.example,
-			Doc: fmt.Sprintf("A function of (%s). %s", f.gets, f.doc)})
+		d.Params = append(d.Params, engine.Param{Name: f.name, Type: typeFunction, Required: f.name != "check", Example: f.example,
+			Doc: fmt.Sprintf("Of (%s). %s", f.gets, f.doc)})
 	}
 	return d
 }

@@ -13,9 +13,12 @@ import (
 // of several types; Args holds a string, int64, bool, Text, or []string.
 const typeAny engine.Type = "value"
 
-// typeRaw is the type of parameters that take what Starlark has, a function for
-// one; Args holds a starlark.Value.
-const typeRaw engine.Type = "starlark value"
+// Types of parameters that take what Starlark has; Args holds a starlark.Value.
+const (
+	typeRaw      engine.Type = "starlark value"
+	typeFunction engine.Type = "function"
+	typeDict     engine.Type = "dict"
+)
 
 // checkTables reports mistakes in the tables of kinds and constructors, which
 // would otherwise show only when a recipe uses them.
