@@ -306,7 +306,7 @@ func explain(err error, at Reference) error {
 	case errors.Is(err, pve.ErrDigest):
 		return engine.WithHint(err, pulledOther)
 	case errors.Is(err, pve.ErrDenied):
-		return engine.WithHint(err, "a private image needs credentials on the node, once:\n    skopeo login "+at.Registry)
+		return engine.WithHint(err, "a private image needs a password on the node, once:\n    tg oci login "+at.Registry+" --username NAME")
 	}
 	return err
 }

@@ -16,6 +16,9 @@ import (
 // KindName is the name of the recipe function.
 const KindName = "oci_pull"
 
+// archs are the architectures that Proxmox VE runs on, as Debian names them.
+var archs = []string{"amd64", "arm64"}
+
 // When a moving tag is looked up again.
 const (
 	pullMissing = "missing"
@@ -34,7 +37,7 @@ func Pull() engine.Kind {
 			{Name: "ref", Type: engine.TypeString, Required: true, Position: 1,
 				Doc:     "The image: registry, repository and tag or digest. Without a registry Docker Hub is meant, without a tag `latest`.",
 				Example: `"ghcr.io/immich-app/immich-server:" + release`},
-			{Name: "arch", Type: engine.TypeString, Choices: []string{"amd64", "arm64"}, Default: "the node's",
+			{Name: "arch", Type: engine.TypeString, Choices: archs, Default: "the node's",
 				Doc: "The processor architecture of the image.", Example: `"amd64"`},
 			{Name: "policy", Type: engine.TypeString, Choices: []string{pullMissing, pullAlways}, Default: pullMissing,
 				Doc: "`missing` keeps what was pulled once; `always` asks the registry in every run whether the tag has moved.", Example: `"always"`},

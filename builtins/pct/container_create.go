@@ -229,7 +229,12 @@ func volumesOf(ctx context.Context, h engine.Host, storage string, vmid int) ([]
 	if err != nil {
 		return nil, fmt.Errorf("look for volumes of id %d: %w", vmid, err)
 	}
-	return pve.ParseVolumeList(out)
+	list, err := pve.ParseVolumeList(out)
+	var ids []string
+	for _, v := range list {
+		ids = append(ids, v.ID)
+	}
+	return ids, err
 }
 
 func (c *container) rootStorage() string {
@@ -330,7 +335,7 @@ func (c create) make(ctx context.Context, w engine.Work, vmid int) error {
 func (c create) explain(err error, in engine.Inputs) error {
 	switch {
 	case errors.Is(err, pve.ErrArchive):
-		return engine.WithHint(err, fmt.Sprintf("pull it again, once: pvesm free %s, then tg run; if it ends here again, the image is broken: use another tag", in.Value(c.archive).Reveal()))
+		return engine.WithHint(err, fmt.Sprintf("if it was damaged on the node, this finds what, and the next run pulls it again:\n    pvesm free %s\n    tg oci verify --repair\nif it ends here again, the image is broken: use another tag", in.Value(c.archive).Reveal()))
 	case errors.Is(err, pve.ErrNoPasswd):
 		return engine.WithHint(err, fmt.Sprintf("the image says whom to run as, and Proxmox looks the user up in /etc/passwd, which image %s does not have; use a variant of it that has one", c.imageName))
 	case errors.Is(err, pve.ErrVolumeFile):

@@ -103,7 +103,7 @@ func (s *session) root(args []string) *cobra.Command {
 		s.openURLCmd(),
 	)
 	add("recipes", s.recipesCmd(), s.graphCmd(), s.docsCmd(), s.fmtCmd())
-	add("node", s.hostCmd(), s.labCmd(), s.doctorCmd(), s.pluginsCmd())
+	add("node", s.hostCmd(), s.ociCmd(), s.labCmd(), s.doctorCmd(), s.pluginsCmd())
 	root.AddCommand(s.versionCmd(), s.manCmd())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

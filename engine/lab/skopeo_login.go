@@ -63,6 +63,23 @@ func (s *skopeoRun) readAuth(name string) (authFile, error) {
 	return a, nil
 }
 
+// passwords are those that skopeo knows for what it reads: of the file that was
+// named, else of the runtime directory's and, where that says nothing of a registry,
+// of the one in root's home (containers-auth.json(5)).
+func (s *skopeoRun) passwords(prefix string) (authFile, error) {
+	known, err := s.readAuth(s.authFile(prefix))
+	if err != nil || s.flags[prefix+"authfile"]+s.flags["authfile"]+s.getenv("REGISTRY_AUTH_FILE") != "" {
+		return known, err
+	}
+	more, err := s.readAuth(rootHome + "/.config/containers/auth.json")
+	for host, entry := range more.Auths {
+		if known.get(host) == "" {
+			known.Auths[host] = entry
+		}
+	}
+	return known, err
+}
+
 // changeAuth sets the credentials of a registry, or removes them.
 func (s *skopeoRun) changeAuth(host, creds string) error {
 	name := s.authFile("")

@@ -201,7 +201,7 @@ func (d *dockerSource) blob(ctx context.Context, digest string) (io.ReadCloser, 
 func (s *skopeoRun) credentials(host, prefix string) (authn.Authenticator, error) {
 	creds := s.flags[prefix+"creds"]
 	if creds == "" && s.flags[prefix+"no-creds"] != "true" {
-		known, err := s.readAuth(s.authFile(prefix))
+		known, err := s.passwords(prefix)
 		if err != nil {
 			return nil, err
 		}

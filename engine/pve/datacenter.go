@@ -36,10 +36,17 @@ func ParseNextIDRange(data []byte) (lowest, highest int, err error) {
 	return lowest, highest, nil
 }
 
-// ParseVolumeList returns the volume ids that "pvesm list STORAGE" prints: a
-// heading, then a line for each volume that begins with its id.
-func ParseVolumeList(out []byte) ([]string, error) {
-	var volumes []string
+// A Volume is a volume of a storage.
+type Volume struct {
+	ID   string
+	Size int64 // bytes
+}
+
+// ParseVolumeList returns the volumes that "pvesm list STORAGE" prints: a heading,
+// then a line for each with its id, format, type, size in bytes and, if it has one,
+// its guest.
+func ParseVolumeList(out []byte) ([]Volume, error) {
+	var volumes []Volume
 	for line := range strings.Lines(string(out)) {
 		f := strings.Fields(line)
 		if len(f) == 0 || f[0] == "Volid" {
@@ -48,7 +55,11 @@ func ParseVolumeList(out []byte) ([]string, error) {
 		if _, err := ParseVolID(f[0]); err != nil {
 			return nil, fmt.Errorf("pvesm list: %w", err)
 		}
-		volumes = append(volumes, f[0])
+		v := Volume{ID: f[0]}
+		if len(f) > 3 {
+			v.Size, _ = strconv.ParseInt(f[3], 10, 64) // what has no size has none that counts
+		}
+		volumes = append(volumes, v)
 	}
 	return volumes, nil
 }

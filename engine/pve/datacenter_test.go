@@ -26,10 +26,10 @@ func TestNextIDRange(t *testing.T) {
 
 func TestVolumeList(t *testing.T) {
 	got, err := ParseVolumeList([]byte("Volid                         Format  Type            Size VMID\nlocal-zfs:subvol-101-disk-0   subvol  rootdir   1073741824 101\n"))
-	if err != nil || !slices.Equal(got, []string{"local-zfs:subvol-101-disk-0"}) {
-		t.Errorf("got %q, %v", got, err)
+	if err != nil || !slices.Equal(got, []Volume{{"local-zfs:subvol-101-disk-0", 1073741824}}) {
+		t.Errorf("got %v, %v", got, err)
 	}
 	if got, err := ParseVolumeList([]byte("junk line\n")); err == nil {
-		t.Errorf("junk is taken: %q", got)
+		t.Errorf("junk is taken: %v", got)
 	}
 }

@@ -91,10 +91,10 @@ func FuzzOutput(f *testing.F) {
 		}
 		_, _ = ParseAddresses(out)
 		_, _, _ = ParseNextIDRange(out)
-		if ids, err := ParseVolumeList(out); err == nil {
-			for _, id := range ids {
-				if _, err := ParseVolID(id); err != nil {
-					t.Errorf("volume %q of %q", id, out)
+		if volumes, err := ParseVolumeList(out); err == nil {
+			for _, v := range volumes {
+				if _, err := ParseVolID(v.ID); err != nil {
+					t.Errorf("volume %q of %q", v.ID, out)
 				}
 			}
 		}
