@@ -121,15 +121,21 @@ func docOf(d recipe.Doc) functionDoc {
 	return f
 }
 
-// docsOfFile describes the kinds that a file defines: one of the user, or one of the
-// catalog, as kinds/samba_share.star.
-func (s *session) docsOfFile(name string) error {
+// findKinds opens a file that defines kinds: one of the user, or one of the catalog,
+// as kinds/samba_share.star.
+func (s *session) findKinds(name string) (*source, error) {
 	src, err := fromFile(name)
 	if errors.Is(err, fs.ErrNotExist) && fs.ValidPath(name) {
 		if _, e := fs.Stat(recipes.FS, name); e == nil {
-			src, err = &source{file: recipes.FS, name: name, close: func() error { return nil }}, nil
+			return &source{file: recipes.FS, name: name, close: func() error { return nil }}, nil
 		}
 	}
+	return src, err
+}
+
+// docsOfFile describes the kinds that a file defines.
+func (s *session) docsOfFile(name string) error {
+	src, err := s.findKinds(name)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,15 +14,29 @@ import (
 
 func (s *session) pluginsCheckCmd() *cobra.Command {
 	var o registrytest.Options
+	var setup []string
 	cmd := &cobra.Command{
 		Use:   "test PATH",
-		Short: "Run the conformance suite on a plugin",
+		Short: "Run the conformance suite on a plugin or on a kind of Starlark",
 		Long: `Run the conformance suite on a plugin: a program that need not be installed, or the
 name of one that is. It is started as tg starts it, and asked all that tg asks, and
-much that it should refuse. Variables that it asks for come from the environment.`,
+much that it should refuse. Variables that it asks for come from the environment.
+
+A file that ends in .star defines kinds. Each is tested with its example, on lab nodes
+that are made for it: that it finds what it has applied, sees when that is changed,
+arrives after a failure at each command, and is removed without its recipe.`,
+		Example: `  tg plugins test ./registry-mine
+  tg plugins test motd.star
+  tg plugins test kinds/samba_share.star --setup 'apt-get install samba'`,
 		Args: exactly("PATH"),
-		RunE: func(cmd *cobra.Command, args []string) error { return s.pluginsCheck(cmd.Context(), args[0], o) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.HasSuffix(args[0], ".star") {
+				return s.kindsCheck(cmd.Context(), args[0], setup)
+			}
+			return s.pluginsCheck(cmd.Context(), args[0], o)
+		},
 	}
+	cmd.Flags().StringArrayVar(&setup, "setup", nil, "of a kind: a shell line that prepares each lab node")
 	cmd.Flags().StringVar(&o.Ref, "ref", "", "an image that is there; by default what the plugin names as its example")
 	cmd.Flags().StringVar(&o.Arch, "arch", "amd64", "the architecture to resolve it for")
 	return cmd

@@ -307,8 +307,8 @@ func sameDecl() declaration {
 			"is not the same as anything.",
 		Example: `same(now.text, args.content)`,
 		Params: []engine.Param{
-			{Name: "a", Type: typeRaw, Position: 1, Required: true, Doc: "One text, or None.", Example: `now.text`},
-			{Name: "b", Type: typeRaw, Position: 2, Required: true, Doc: "The other.", Example: `args.content`},
+			{Name: "a", Type: typeRaw, Position: 1, Doc: "One text, or None, which is the same as nothing.", Example: `now.text`},
+			{Name: "b", Type: typeRaw, Position: 2, Doc: "The other.", Example: `args.content`},
 		},
 		Run: func(ev *evaluation, c declared) (starlark.Value, error) {
 			var got [2]engine.Value

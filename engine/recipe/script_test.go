@@ -138,6 +138,7 @@ func TestObserveCanOnlyLook(t *testing.T) {
 		{`return [x for x in range(10000000)]`, "of memory", nil},
 		{`return observe(node, args)`, "function observe called recursively", nil},
 		{`return same(args.text, "x")`, "", nil},
+		{`return 1 // 0 if same(None, "x") or same(None, None) else True`, "", nil},
 	} {
 		src := kindFile("def observe(node, args):\n    " + tt.body)
 		all, err := recipe.Scripts("k.star", recipe.Options{FS: fstest.MapFS{"k.star": {Data: []byte(src)}}})
