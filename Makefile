@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 60s
 export CGO_ENABLED ?= 0
 
-.PHONY: real help setup build cross demo images stack test exhaust check race bench bench-peers fuzz mutations docs proto man clean
+.PHONY: real help setup build plugins cross demo images stack test exhaust check race bench bench-peers fuzz mutations docs proto man clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ setup: ## check for Go and fetch the modules; on Debian also what the tests use 
 
 build: ## build ./tg
 	$(GO) build -trimpath -o tg ./cmd/tg
+
+plugins: ## build the plugins that ship, beside ./tg, where tg plugins install finds them
+	$(GO) build -trimpath -o . ./plugins/registry-dir ./plugins/registry-http ./plugins/registry-gitea
+	cp plugins/scaffold/registry-python.py registry-python
 
 # Several packages at once are compiled and not linked, which is what takes long.
 # What this machine most likely is comes last: .ci/run has compiled it by then.
@@ -84,4 +88,4 @@ man: build ## write the manual pages of tg to ./man
 	./tg man --dir man
 
 clean: ## remove what was built
-	rm -rf tg man
+	rm -rf tg man registry-dir registry-http registry-gitea registry-python

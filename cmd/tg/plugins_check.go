@@ -38,6 +38,7 @@ arrives after a failure at each command, and is removed without its recipe.`,
 	}
 	cmd.Flags().StringArrayVar(&setup, "setup", nil, "of a kind: a shell line that prepares each lab node")
 	cmd.Flags().StringVar(&o.Ref, "ref", "", "an image that is there; by default what the plugin names as its example")
+	cmd.Flags().StringVar(&o.Missing, "missing", "", "an image that is not there; by default one with a longer name")
 	cmd.Flags().StringVar(&o.Arch, "arch", "amd64", "the architecture to resolve it for")
 	return cmd
 }

@@ -157,7 +157,10 @@ func (s *suite) missing(ctx context.Context) error {
 	if err := s.known(); err != nil {
 		return err
 	}
-	ref := s.repository() + "-that-nobody-has:0"
+	ref := s.o.Missing
+	if ref == "" {
+		ref = s.repository() + "-that-nobody-has:0"
+	}
 	_, err := s.reg.Resolve(ctx, ref, s.o.Arch)
 	return notFound(fmt.Sprintf("%q", ref), err)
 }

@@ -16,6 +16,9 @@ import (
 type Options struct {
 	Ref  string // an image that is there; default what Info names as example
 	Arch string // default amd64
+	// Missing is an image that is not there; default one whose repository has a name
+	// that goes on.
+	Missing string
 	// Patience is how long a check may take; default 30 s.
 	Patience time.Duration
 	// Deadline ends a check that takes longer; default context.WithTimeoutCause.
