@@ -24,7 +24,7 @@ import (
 )
 
 // releases are the releases of Proxmox VE that the lab models. They differ in what is
-// said and not in what runs at once: the race detector gets the newest.
+// said, so that the race detector gets the newest only; without it both run.
 var releases = func() []string {
 	if labtest.Raced {
 		return []string{"9.2"}

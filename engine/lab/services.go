@@ -176,7 +176,7 @@ const maxIncludes = 10
 func (n *node) readSamba(file string, out *strings.Builder, depth int) error {
 	data, err := n.readFile(file)
 	if err != nil {
-		return fmt.Errorf("Can't find include file %s", file) //nolint:staticcheck // as Samba words it
+		return saidf("Can't find include file %s", file)
 	}
 	for line := range strings.Lines(string(data)) {
 		line = strings.TrimSpace(line)
