@@ -6,8 +6,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"testing"
 
+	"github.com/tengil/tengil/builtins/oci"
 	"github.com/tengil/tengil/engine/lab"
 	"github.com/tengil/tengil/engine/plan"
 )
@@ -133,5 +135,52 @@ pct_create("two", image = img, memory = "64M", disk = "1G")
 	}
 	if n := b.ran("skopeo", "copy"); n != 1 {
 		t.Errorf("the image was pulled %d times", n)
+	}
+}
+
+// A removal of images that is cut anywhere leaves a store in which nothing is wrong,
+// and the next one goes on.
+func TestACutPruneLeavesNothingWrong(t *testing.T) {
+	t.Parallel()
+	b := openBench(t)
+	b.add(ownImage, layered(false, 1, 2))
+	b.add("docker.io/library/other:1", layered(true, 1, 3))
+	const pull = `oci_pull("docker.io/library/own:1")` + "\n" + `oci_pull("docker.io/library/other:1")`
+	look := func() *oci.Inventory {
+		t.Helper()
+		inv, err := oci.Look(t.Context(), b.host, "local")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return inv
+	}
+	goes := func(k oci.Kept) bool { return slices.Contains(k.Refs, "docker.io/library/other:1") || len(k.Refs) == 0 }
+	for cut := 0; ; cut++ {
+		b.mustRun(pull)
+		removals := look().Without(goes, true)
+		for _, r := range removals[:min(cut, len(removals))] {
+			if err := r.Remove(t.Context(), b.host); err != nil {
+				t.Fatal(err)
+			}
+		}
+		faults, err := look().Verify(t.Context(), b.host, func(int64, int64) {})
+		if err != nil || len(faults) > 0 {
+			t.Errorf("after %d of %d removals: %v, %v", cut, len(removals), faults, err)
+		}
+		for _, r := range look().Without(goes, true) {
+			if err := r.Remove(t.Context(), b.host); err != nil {
+				t.Fatal(err)
+			}
+		}
+		inv := look()
+		if len(inv.Images) != 1 || len(inv.Loose) > 0 || len(inv.Pulls) > 0 || len(inv.Images[0].Missing) > 0 {
+			t.Errorf("after %d removals and a whole prune there is %+v", cut, inv)
+		}
+		if cut >= len(removals) {
+			if cut < 3 {
+				t.Errorf("only %d removals", cut)
+			}
+			return
+		}
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -224,33 +222,13 @@ func (m *peerMeter) commands(b *testing.B) (n int) {
 // countBytes puts what counts in front of the registry.
 func (m *peerMeter) countBytes(b *testing.B) {
 	b.Helper()
-	to := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: m.registry})
-	m.counter = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		to.ServeHTTP(countingWriter{w, m.pulled}, r)
-	})
+	m.counter = counting(m.registry, m.pulled)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	m.serve(b, ln)
+	serve(b, ln, m.counter)
 	m.registry = ln.Addr().String()
-}
-
-func (m *peerMeter) serve(b *testing.B, ln net.Listener) {
-	s := &http.Server{Handler: m.counter}
-	go s.Serve(ln) // ends with Close
-	b.Cleanup(func() { s.Close() })
-}
-
-type countingWriter struct {
-	http.ResponseWriter
-	n *atomic.Int64
-}
-
-func (w countingWriter) Write(p []byte) (int, error) {
-	n, err := w.ResponseWriter.Write(p)
-	w.n.Add(int64(n))
-	return n, err
 }
 
 // fiveMore is an image with a layer of 5 MB more.
@@ -477,7 +455,7 @@ func (m *peerMeter) compose(b *testing.B) (peer, string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m.serve(b, ln)
+	serve(b, ln, m.counter)
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, proto, addr string) (net.Conn, error) {
 			return inNetwork(network, func() (net.Conn, error) { return new(net.Dialer).DialContext(ctx, proto, addr) })
