@@ -70,11 +70,10 @@ func spaceAsk(f *engine.Facts, name string) []engine.Ask {
 // free returns the bytes that are free on a storage; ok is false where that is
 // not known.
 func free(a *engine.Answers, f *engine.Facts, name string) (n engine.Size, ok bool, err error) {
-	if name == store {
-		n, err := pve.FreeSpace(a, pve.StoreParent)
-		return n, err == nil, err
-	}
 	s, _ := storage(f, name)
+	if name == store {
+		s = engine.Storage{Path: pve.StoreParent}
+	}
 	switch {
 	case s.Type == "zfspool":
 		all, err := zfs.List(a)
