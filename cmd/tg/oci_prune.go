@@ -95,6 +95,17 @@ func (s *session) ociRemove(ctx context.Context, f pruneFlags, typed, named []st
 	if err != nil {
 		return err
 	}
+	// A run may have pulled something since it was looked.
+	if inv, usedBy, err = s.images(ctx, host); err != nil {
+		return err
+	}
+	if goes, err = whichGo(inv, usedBy, named); err != nil {
+		return err
+	}
+	same := func(a, b oci.Removal) bool { return a.What == b.What && a.Size == b.Size }
+	if now := inv.Without(goes, f.archives); !slices.EqualFunc(now, removals, same) {
+		return engine.WithHint(fmt.Errorf("images on %s have changed meanwhile; nothing was removed", host.Name()), "look again:\n    "+s.line(typed...))
+	}
 	for _, r := range removals {
 		if err := r.Remove(ctx, host); err != nil {
 			return fmt.Errorf("%s: %w", r.What, err)

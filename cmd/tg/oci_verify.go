@@ -30,26 +30,24 @@ func (s *session) ociVerify(ctx context.Context, repair bool) (err error) {
 		return err
 	}
 	defer host.Close()
+	if repair { // so that nobody pulls what is being removed
+		locks, lockErr := s.holdAll(ctx, host, s.line("oci", "verify", "--repair"))
+		defer func() {
+			for _, l := range locks {
+				err = errors.Join(err, l.Close())
+			}
+		}()
+		if lockErr != nil {
+			return lockErr
+		}
+	}
 	inv, _, err := s.images(ctx, host)
 	if err != nil {
 		return err
 	}
-	files := 0
 	faults, err := inv.Verify(ctx, host, func(int64, int64) {})
 	if err != nil {
 		return err
-	}
-	for _, k := range inv.Images {
-		files += len(k.Blobs)
-	}
-	if repair && len(faults) > 0 {
-		locks, err := s.holdAll(ctx, host, s.line("oci", "verify", "--repair"))
-		for _, l := range locks {
-			defer func() { err = errors.Join(err, l.Close()) }()
-		}
-		if err != nil {
-			return err
-		}
 	}
 	type view struct {
 		What     string `json:"what"`
@@ -76,7 +74,7 @@ func (s *session) ociVerify(ctx context.Context, repair bool) (err error) {
 			s.printf("%s: %s\n", v.What, v.Why)
 		}
 		if len(views) == 0 {
-			s.printf("%d images are whole\n", len(inv.Images))
+			s.printf("%s: whole\n", counted(len(inv.Images), "image"))
 		}
 	}
 	if len(faults) == 0 {

@@ -125,7 +125,7 @@ func TestRealPullsCostWhatChanged(t *testing.T) {
 
 	rig.tg(t, "oci", "prune", "--yes")
 	check("two at once that share nine of ten layers", pull("first", "a:1", "b:1"), (18+1+2)*mb)
-	if said := rig.tg(t, "oci", "verify"); !strings.Contains(said, "2 images are whole") {
+	if said := rig.tg(t, "oci", "verify"); !strings.Contains(said, "2 images: whole") {
 		t.Errorf("verify says %q", said)
 	}
 }
