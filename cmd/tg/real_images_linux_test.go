@@ -105,7 +105,7 @@ func TestRealPullsCostWhatChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := sent.Load()
-		rig.run(t, recipe)
+		rig.tg(t, "run", recipe, "--yes")
 		return sent.Load() - before
 	}
 	check := func(what string, got, want int64) {
