@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tengil/tengil/builtins/oci"
@@ -182,5 +183,24 @@ func TestACutPruneLeavesNothingWrong(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+// A pull goes on when the run that began it was killed: what it writes is not removed.
+func TestNothingIsRemovedUnderAPull(t *testing.T) {
+	t.Parallel()
+	b := openBench(t)
+	if _, err := oci.Busy(t.Context(), b.host); err != nil {
+		t.Fatal(err)
+	}
+	var said error
+	b.lab.Fault(lab.Fault{Prefix: []string{"skopeo", "copy"}, Do: lab.Pause, Then: func([]string) { _, said = oci.Busy(t.Context(), b.host) }})
+	b.add(ownImage, layered(false, 1))
+	b.mustRun(`oci_pull("docker.io/library/own:1")`)
+	if said == nil || !strings.Contains(said.Error(), "a pull that outlived its run is at work: tengil-images-pull.") {
+		t.Errorf("while a pull is at work: %v", said)
+	}
+	if _, err := oci.Busy(t.Context(), b.host); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }

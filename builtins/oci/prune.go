@@ -9,6 +9,7 @@ import (
 	"github.com/tengil/tengil/engine"
 	"github.com/tengil/tengil/engine/pve"
 	"github.com/tengil/tengil/engine/record"
+	"github.com/tengil/tengil/engine/unit"
 )
 
 // A Removal is something that a node need not keep.
@@ -171,11 +172,18 @@ func damaged(ctx context.Context, h engine.Host, files []File) ([]string, error)
 }
 
 // Busy returns the locks of the runs that could be at work with images; who removes
-// some must hold them.
+// some must hold them. A pull that has outlived its run is an error.
 func Busy(ctx context.Context, h engine.Host) ([]string, error) {
-	a, err := h.Batch(ctx, []engine.Ask{engine.AskGlob(record.LockPath("*"))})
+	a, err := h.Batch(ctx, []engine.Ask{engine.AskGlob(record.LockPath("*")), unit.ListAsk(unitApp)})
 	if err != nil {
 		return nil, err
+	}
+	pulls, err := unit.Running(a, unitApp)
+	if err != nil {
+		return nil, err
+	}
+	if len(pulls) > 0 {
+		return nil, engine.WithHint(fmt.Errorf("a pull that outlived its run is at work: %s", pulls[0]), "wait until it has ended, and run this again; on the node:\n    systemctl status "+pulls[0])
 	}
 	files, err := a.Glob(record.LockPath("*"))
 	if err != nil {
